@@ -1,0 +1,309 @@
+"""The contract of every scanner model: a linear map with its exact adjoint.
+
+An operator declares the shape and dtype of one image and of its measurements; a subclass writes `_apply` and
+`_adjoint`; everything else (checks, batches, algebra, automatic differentiation, norm) is given here once. Any axes in
+front of `in_shape` or `out_shape` are batch axes: `_apply` receives `(*batch, *in_shape)`.
+
+The adjoint is the transpose of the implementation, not a discretisation of the adjoint integral. Conjugate gradients,
+posterior guidance and back-propagation rest on `<A x, y> = <x, A^H y>` holding to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class LinearOperator(ABC):
+    """A linear map from images of `in_shape` to measurements of `out_shape`.
+
+    Args:
+        in_shape: shape of one image, without batch axes.
+        out_shape: shape of its measurements, without batch axes.
+        in_dtype: dtype of images; others are refused, never converted.
+        out_dtype: dtype of measurements.
+        device: the only device this operator works on; None means that of its argument.
+
+    Attributes:
+        unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
+    """
+
+    unit: str | None = None
+
+    def __init__(
+        self,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        in_dtype: torch.dtype = torch.float32,
+        out_dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.in_shape = tuple(int(n) for n in in_shape)
+        self.out_shape = tuple(int(n) for n in out_shape)
+        self.in_dtype = in_dtype
+        self.out_dtype = out_dtype
+        self.device = None if device is None else torch.device(device)
+        self._norm: float | None = None
+
+    @abstractmethod
+    def _apply(self, x: Tensor) -> Tensor:
+        """A x for x of shape (*batch, *in_shape)."""
+
+    @abstractmethod
+    def _adjoint(self, y: Tensor) -> Tensor:
+        """A^H y for y of shape (*batch, *out_shape)."""
+
+    def _normal(self, x: Tensor) -> Tensor:
+        """A^H A x; override where something faster than both in turn exists."""
+        return self._adjoint(self._apply(x))
+
+    def _inspect(self, x: Tensor) -> None:
+        """Warn if a checked image looks implausible, such as CT numbers where 1/mm is expected."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`forward`, after a look at the plausibility of the image: the way in for users, not for solvers."""
+        self.check_image(x)
+        self._inspect(x)
+        return self.forward(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A x, (*batch, *in_shape) -> (*batch, *out_shape). Differentiable: the backward pass is the adjoint.
+
+        Raises:
+            ValueError: if the trailing axes are not `in_shape`, or the device is not the operator's.
+            TypeError: if the dtype is not `in_dtype`.
+        """
+        self.check_image(x)
+        return _Differentiable.apply(x, self._apply, self._adjoint)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A^H y, (*batch, *out_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
+        self.check_measurements(y)
+        return _Differentiable.apply(y, self._adjoint, self._apply)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """A^H A x, (*batch, *in_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
+        self.check_image(x)
+        return _Differentiable.apply(x, self._normal, self._normal)
+
+    def subset(self, i: int, n: int) -> LinearOperator:
+        """The operator of views i, i + n, i + 2n, ...; only where measurements are made of views."""
+        raise NotImplementedError(f"{self}: has no views to take subset {i} of {n} from; use the whole operator")
+
+    def norm(self) -> float:
+        """Spectral norm ||A||, by power iteration from a fixed start; computed once."""
+        if self._norm is None:
+            from scoreinv.operators.solvers import power_iteration
+
+            self._norm = math.sqrt(power_iteration(self.normal, self.in_shape, self.in_dtype, self.device))
+        return self._norm
+
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint as an operator."""
+        return _Adjoint(self)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        return _Composition(self, other)
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        return _Sum(self, other)
+
+    def __rmul__(self, factor: complex) -> LinearOperator:
+        return _Scaled(self, factor)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_text(self.in_shape)} -> {_text(self.out_shape)})"
+
+    def check_image(self, x: Tensor) -> None:
+        """Raise ValueError or TypeError unless x is an image, or a batch of them."""
+        self._check(x, self.in_shape, self.in_dtype, "image")
+
+    def check_measurements(self, y: Tensor) -> None:
+        """Raise ValueError or TypeError unless y are measurements, or a batch of them."""
+        self._check(y, self.out_shape, self.out_dtype, "measurements")
+
+    def _check(self, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype, what: str) -> None:
+        name = type(self).__name__
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: {what} must be a torch.Tensor, got {type(x).__name__}; use torch.as_tensor")
+        if x.ndim < len(shape) or tuple(x.shape[x.ndim - len(shape) :]) != shape:
+            raise ValueError(
+                f"{name}: {what} has shape {_text(x.shape)}, expected (*batch, {', '.join(map(str, shape))}){self._hint(what)}"
+            )
+        if x.dtype != dtype:
+            raise TypeError(f"{name}: {what} is {_name(x.dtype)}, expected {_name(dtype)}; convert with .to({dtype})")
+        if self.device is not None and x.device.type != self.device.type:
+            raise ValueError(
+                f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
+            )
+
+    def _hint(self, what: str) -> str:
+        """What to try when the shape of an image or of measurements is wrong, starting with a semicolon."""
+        return ""
+
+
+class Stack(LinearOperator):
+    """Block-diagonal operator: frame t of the image is seen by operator t alone.
+
+    For time frames with their own angles or trajectories, energy bins, or modalities. Image (T, *in_shape);
+    measurements (T, *out_shape) if all frames are measured alike, otherwise one vector, frame after frame, which
+    `split` takes apart.
+
+    Raises:
+        ValueError: without operators, or if their images or dtypes differ.
+    """
+
+    def __init__(self, operators: Sequence[LinearOperator]) -> None:
+        if not operators:
+            raise ValueError("Stack: got no operators; expected at least one")
+        first = operators[0]
+        for t, operator in enumerate(operators):
+            if (operator.in_shape, operator.in_dtype, operator.out_dtype) != (
+                first.in_shape,
+                first.in_dtype,
+                first.out_dtype,
+            ):
+                raise ValueError(
+                    f"Stack: operator {t} is {operator} with dtypes {_name(operator.in_dtype)} -> "
+                    f"{_name(operator.out_dtype)}, expected images and dtypes as in operator 0, {first}"
+                )
+        self.operators = tuple(operators)
+        self._alike = all(operator.out_shape == first.out_shape for operator in operators)
+        self._sizes = [math.prod(operator.out_shape) for operator in operators]
+        super().__init__(
+            in_shape=(len(operators), *first.in_shape),
+            out_shape=(len(operators), *first.out_shape) if self._alike else (sum(self._sizes),),
+            in_dtype=first.in_dtype,
+            out_dtype=first.out_dtype,
+            device=first.device,
+        )
+
+    def split(self, y: Tensor) -> list[Tensor]:
+        """The measurements of every frame, each (*batch, *out_shape of that frame)."""
+        axis = -len(self.out_shape)
+        if self._alike:
+            return list(y.unbind(axis))
+        parts = y.split(self._sizes, axis)
+        return [part.unflatten(axis, operator.out_shape) for part, operator in zip(parts, self.operators, strict=True)]
+
+    def _apply(self, x: Tensor) -> Tensor:
+        frames = x.unbind(-len(self.in_shape))
+        parts = [operator.forward(frame) for operator, frame in zip(self.operators, frames, strict=True)]
+        if self._alike:
+            return torch.stack(parts, -len(self.out_shape))
+        return torch.cat([part.flatten(-len(op.out_shape)) for part, op in zip(parts, self.operators, strict=True)], -1)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        frames = [op.adjoint(part) for op, part in zip(self.operators, self.split(y), strict=True)]
+        return torch.stack(frames, -len(self.in_shape))
+
+    def _normal(self, x: Tensor) -> Tensor:
+        frames = x.unbind(-len(self.in_shape))
+        return torch.stack(
+            [op.normal(frame) for op, frame in zip(self.operators, frames, strict=True)], -len(self.in_shape)
+        )
+
+
+class _Adjoint(LinearOperator):
+    def __init__(self, operator: LinearOperator) -> None:
+        super().__init__(operator.out_shape, operator.in_shape, operator.out_dtype, operator.in_dtype, operator.device)
+        self._operator = operator
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._operator.adjoint(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._operator.forward(y)
+
+    @property
+    def H(self) -> LinearOperator:
+        return self._operator
+
+
+class _Composition(LinearOperator):
+    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
+        if (outer.in_shape, outer.in_dtype) != (inner.out_shape, inner.out_dtype):
+            raise ValueError(
+                f"{outer} @ {inner}: the left takes {_text(outer.in_shape)} {_name(outer.in_dtype)}, "
+                f"the right gives {_text(inner.out_shape)} {_name(inner.out_dtype)}"
+            )
+        super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
+        self._outer, self._inner = outer, inner
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._outer.forward(self._inner.forward(x))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._inner.adjoint(self._outer.adjoint(y))
+
+    def subset(self, i: int, n: int) -> LinearOperator:
+        return self._outer.subset(i, n) @ self._inner
+
+
+class _Sum(LinearOperator):
+    def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
+        if (left.in_shape, left.out_shape, left.in_dtype, left.out_dtype) != (
+            right.in_shape,
+            right.out_shape,
+            right.in_dtype,
+            right.out_dtype,
+        ):
+            raise ValueError(f"{left} + {right}: shapes and dtypes must agree")
+        super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
+        self._left, self._right = left, right
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._left.forward(x) + self._right.forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._left.adjoint(y) + self._right.adjoint(y)
+
+    def subset(self, i: int, n: int) -> LinearOperator:
+        return self._left.subset(i, n) + self._right.subset(i, n)
+
+
+class _Scaled(LinearOperator):
+    def __init__(self, operator: LinearOperator, factor: complex) -> None:
+        if isinstance(factor, complex) and not operator.out_dtype.is_complex:
+            raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
+        super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
+        self._operator, self._factor = operator, factor
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._factor * self._operator.forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._operator.adjoint(self._factor.conjugate() * y)
+
+    def _normal(self, x: Tensor) -> Tensor:
+        return abs(self._factor) ** 2 * self._operator.normal(x)
+
+    def subset(self, i: int, n: int) -> LinearOperator:
+        return self._factor * self._operator.subset(i, n)
+
+
+class _Differentiable(torch.autograd.Function):
+    """y = A x whose backward pass is A^H, itself differentiable."""
+
+    @staticmethod
+    def forward(ctx, x, apply, adjoint):  # type: ignore[no-untyped-def]
+        ctx.maps = (apply, adjoint)
+        return apply(x)
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        apply, adjoint = ctx.maps
+        return _Differentiable.apply(gradient, adjoint, apply), None, None
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

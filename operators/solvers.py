@@ -1,0 +1,104 @@
+"""Iterations that need nothing of an operator but its application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class CGResult:
+    """What conjugate gradients found.
+
+    Attributes:
+        x: the solution, (*batch, *image).
+        iterations: applications of the matrix.
+        residual: final ||b - M x|| / ||b|| of each item, (*batch).
+    """
+
+    x: Tensor
+    iterations: int
+    residual: Tensor
+
+
+def conjugate_gradients(
+    matrix: Map, b: Tensor, ndim: int, iterations: int, tolerance: float = 1e-6, precondition: Map | None = None
+) -> CGResult:
+    """Solve M x = b from x = 0 for Hermitian positive semi-definite M.
+
+    Hestenes and Stiefel 1952 (preconditioned form: Saad 2003, algorithm 9.1), with Hermitian inner products over the
+    last `ndim` axes, so that the items of a batch converge independently: one that has reached the tolerance stays
+    where it is while others go on.
+
+    Args:
+        matrix: M, (*batch, *image) -> (*batch, *image).
+        b: (*batch, *image), real or complex.
+        ndim: number of image axes.
+        iterations: at most so many.
+        tolerance: stop an item at ||b - M x|| <= tolerance ||b||.
+        precondition: approximate inverse of M, Hermitian positive definite.
+    """
+    x = torch.zeros_like(b)
+    r = b
+    squared = dot(b, b, ndim)
+    threshold = tolerance**2 * squared
+    z = r if precondition is None else precondition(r)
+    p = z
+    rz = dot(r, z, ndim)
+    rr = squared
+    done = 0
+    while done < iterations and bool((rr > threshold).any()):
+        Mp = matrix(p)
+        done += 1
+        # An item that has converged takes steps of zero from here on.
+        active = rr > threshold
+        alpha = _ratio(rz, dot(p, Mp, ndim), active)
+        x = x + alpha * p
+        r = r - alpha * Mp
+        z = r if precondition is None else precondition(r)
+        rz_next, rr = dot(r, z, ndim), torch.where(active, dot(r, r, ndim), rr)
+        p = z + _ratio(rz_next, rz, active) * p
+        rz = rz_next
+    return CGResult(x, done, _ratio(rr, squared, squared > 0).sqrt().flatten(-ndim).squeeze(-1))
+
+
+def power_iteration(
+    normal: Map,
+    shape: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+    iterations: int = 30,
+    tolerance: float = 1e-3,
+) -> float:
+    """Largest eigenvalue of a Hermitian positive semi-definite map, by power iteration from a fixed random start.
+
+    Stops once the estimate changes by less than the relative tolerance. An estimate from below: leave a margin where
+    an upper bound is needed.
+    """
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(shape, generator=generator, dtype=dtype).to(device or "cpu")
+    value = 0.0
+    for _ in range(iterations):
+        v = v / torch.linalg.vector_norm(v).clamp(min=torch.finfo(torch.float32).tiny)
+        v = normal(v)
+        previous, value = value, float(torch.linalg.vector_norm(v))
+        if abs(value - previous) <= tolerance * value:
+            break
+    return value
+
+
+def dot(a: Tensor, b: Tensor, ndim: int) -> Tensor:
+    """Real part of <a, b> over the last `ndim` axes, kept as axes of length one."""
+    product = (a.conj() * b).real if a.is_complex() else a * b
+    return product.sum(dim=tuple(range(-ndim, 0)), keepdim=True)
+
+
+def _ratio(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    """a / b where asked and defined, else 0."""
+    defined = where & (b != 0)
+    return torch.where(defined, a / torch.where(defined, b, torch.ones_like(b)), torch.zeros_like(a))

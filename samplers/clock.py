@@ -1,0 +1,91 @@
+"""Where the time goes: an operator and a prior that count their own seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators import LinearOperator
+from scoreinv.priors.base import Prior
+
+
+class Stopwatch:
+    """Seconds spent inside `running` blocks; waits for the GPU where one works."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        _finish_queued_work()
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            _finish_queued_work()
+            self.seconds += time.perf_counter() - start
+
+
+class TimedOperator(LinearOperator):
+    """An operator under a stopwatch."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
+        self.operator, self.watch = operator, Stopwatch()
+
+    def _apply(self, x: Tensor) -> Tensor:
+        with self.watch.running():
+            return self.operator.forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        with self.watch.running():
+            return self.operator.adjoint(y)
+
+    def _normal(self, x: Tensor) -> Tensor:
+        with self.watch.running():
+            return self.operator.normal(x)
+
+    def norm(self) -> float:
+        with self.watch.running():
+            return self.operator.norm()
+
+    def subset(self, i: int, n: int) -> LinearOperator:
+        part = TimedOperator(self.operator.subset(i, n))
+        part.watch = self.watch
+        return part
+
+
+class TimedPrior(Prior):
+    """A prior under a stopwatch."""
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior, self.watch = prior, Stopwatch()
+        self.ndim, self.channels, self.data_std = prior.ndim, prior.channels, prior.data_std
+        self.sigma_min, self.sigma_max = prior.sigma_min, prior.sigma_max
+        self.intensity, self.voxel_size, self.name = prior.intensity, prior.voxel_size, prior.name
+
+    def denoise(self, z: Tensor, sigma: float) -> Tensor:
+        with self.watch.running():
+            return self.prior.denoise(z, sigma)
+
+    def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        with self.watch.running():
+            x0, vjp = self.prior.linearise(z, sigma)
+
+        def timed(v: Tensor) -> Tensor:
+            with self.watch.running():
+                return vjp(v)
+
+        return x0, timed
+
+    def error(self, sigma: float) -> float:
+        return self.prior.error(sigma)
+
+
+def _finish_queued_work() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

@@ -1,0 +1,29 @@
+"""How measurements pull the estimate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from scoreinv.samplers.state import Estimate, Problem
+
+
+class Guidance(ABC):
+    """E[x0 | z, y] from a prior that knows E[x0 | z]. Stateless: what must be remembered goes into `history`."""
+
+    @abstractmethod
+    def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Estimate:
+        """The conditional estimate, `x0 = E[x0 | z] + sigma^2 grad_z log p(y | z)` as each method approximates it.
+
+        Args:
+            z: (samples, *image), network units; `z = x0 + sigma n`.
+            sigma: noise level, network units.
+            problem: operator, measurements, likelihood, prior, coupling.
+            history: of this run, changed in place.
+        """
+
+    def correct(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Tensor:
+        """The state after a step, for methods that act on the noisy image itself; sigma is its noise level."""
+        return z

@@ -1,0 +1,119 @@
+"""THE loop: the only place that walks down the noise levels."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scoreinv.samplers.clock import TimedOperator, TimedPrior
+from scoreinv.samplers.guidance.base import Guidance
+from scoreinv.samplers.noise import NoiseSource
+from scoreinv.samplers.state import Estimate, Problem, State
+from scoreinv.samplers.steppers import Stepper
+
+
+class Diverged(ArithmeticError):
+    """NaN or Inf appeared; `state` is the last finite one."""
+
+    def __init__(self, message: str, state: State) -> None:
+        super().__init__(message)
+        self.state = state
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one step of the loop.
+
+    Attributes:
+        index: of the step, from 0.
+        sigma: noise level at its start, network units.
+        misfit: negative log-likelihood of the prior's estimate, per sample.
+        inner_iterations: of the guidance's solver; 0 where it has none.
+        network, operator, rest: seconds.
+    """
+
+    index: int
+    sigma: float
+    misfit: tuple[float, ...]
+    inner_iterations: int
+    network: float
+    operator: float
+    rest: float
+
+
+Callback = Callable[[Step, State], None]
+
+
+@torch.no_grad()
+def walk(
+    problem: Problem,
+    guidance: Guidance,
+    stepper: Stepper,
+    sigmas: Tensor,
+    noise: NoiseSource,
+    samples: Sequence[int],
+    state: State,
+    callback: Callback | None = None,
+) -> State:
+    """Take a state down the rest of its noise levels.
+
+    Args:
+        problem: what is asked.
+        guidance: how the measurements pull.
+        stepper: how a step is made.
+        sigmas: (steps + 1,), descending to 0, network units.
+        noise: where fresh noise comes from.
+        samples: the numbers of the samples in `state.z`; a sample's noise depends on its number alone.
+        state: from `start`, or of an earlier walk to resume.
+        callback: called after every step with what happened and the new state.
+
+    Returns:
+        The state whose z are the samples in network units.
+
+    Raises:
+        Diverged: if a step gives NaN or Inf.
+    """
+    operator, prior = TimedOperator(problem.operator), TimedPrior(problem.prior)
+    timed = replace(problem, operator=operator, prior=prior)
+    levels = [float(sigma) for sigma in sigmas]
+    for index in range(state.step, len(levels) - 1):
+        begun, before = time.perf_counter(), (prior.watch.seconds, operator.watch.seconds)
+        sigma, sigma_next = levels[index], levels[index + 1]
+        history = dict(state.history)
+        last: list[Estimate] = []
+        draws = itertools.count()
+
+        def denoise(z: Tensor, level: float) -> Estimate:
+            last[:] = [guidance(z, level, timed, history)]
+            return last[0]
+
+        def fresh() -> Tensor:
+            return noise.draw(samples, index + 1, next(draws))
+
+        moved = stepper.step(replace(state, history=history), denoise, sigma, sigma_next, fresh)
+        z = guidance.correct(moved.z, sigma_next, timed, history)
+        if not bool(torch.isfinite(torch.view_as_real(z) if z.is_complex() else z).all()):
+            raise Diverged(
+                f"step {index} (sigma {sigma:.4g}): the state is not finite after {type(guidance).__name__} with "
+                f"{problem.prior}; check the units of the measurements and the noise level of the likelihood",
+                state,
+            )
+        state = State(z, index + 1, history)
+        if callback is not None:
+            network, scanner = prior.watch.seconds - before[0], operator.watch.seconds - before[1]
+            total = time.perf_counter() - begun
+            misfit = () if last[0].misfit is None else tuple(last[0].misfit.tolist())
+            inner = last[0].inner_iterations
+            callback(Step(index, sigma, misfit, inner, network, scanner, total - network - scanner), state)
+    return state
+
+
+def start(noise: NoiseSource, sigma: float, samples: Sequence[int], image: Tensor | None = None) -> State:
+    """The state before the first step: an image in network units (zero if None) with noise of level sigma."""
+    z = sigma * noise.draw(samples, 0)
+    return State(z if image is None else image + z)

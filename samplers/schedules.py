@@ -1,0 +1,50 @@
+"""Noise levels to walk down: pure functions returning descending sigmas, float64, of length steps + 1, ending in 0."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def edm(steps: int, sigma_max: float, sigma_min: float, rho: float = 7.0) -> Tensor:
+    """Levels even in sigma^(1/rho), dense where sigma is small (Karras et al. 2022, eq. 5).
+
+    Args:
+        steps: number of network evaluations of a first-order stepper.
+        sigma_max, sigma_min: first level and last level before 0, network units.
+        rho: 1 is linear; towards infinity the grid becomes geometric.
+
+    Raises:
+        ValueError: unless steps >= 1 and 0 < sigma_min <= sigma_max.
+    """
+    _check(steps, sigma_max, sigma_min)
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    sigmas = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    return _end_in_zero(sigmas)
+
+
+def geometric(steps: int, sigma_max: float, sigma_min: float) -> Tensor:
+    """Levels even in log sigma, as in variance-exploding diffusions (Song et al. 2021). Arguments as in `edm`."""
+    _check(steps, sigma_max, sigma_min)
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    return _end_in_zero(sigma_max * (sigma_min / sigma_max) ** ramp)
+
+
+def check(sigmas: Tensor) -> Tensor:
+    """A schedule of the user's own: raises ValueError unless it falls strictly and ends in 0."""
+    if sigmas.ndim != 1 or len(sigmas) < 2 or sigmas[-1] != 0 or not bool((sigmas.diff() < 0).all()):
+        raise ValueError(f"schedule: sigmas must fall strictly and end in 0, got {sigmas.tolist()}")
+    return sigmas.to(torch.float64)
+
+
+def _check(steps: int, sigma_max: float, sigma_min: float) -> None:
+    if steps < 1:
+        raise ValueError(f"schedule: steps is {steps}, expected at least 1")
+    if not 0 < sigma_min <= sigma_max or (steps > 1 and sigma_min == sigma_max):
+        raise ValueError(
+            f"schedule: sigma_min is {sigma_min} and sigma_max {sigma_max}; expected 0 < sigma_min < sigma_max"
+        )
+
+
+def _end_in_zero(sigmas: Tensor) -> Tensor:
+    return torch.cat([sigmas, sigmas.new_zeros(1)])

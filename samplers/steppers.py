@@ -1,0 +1,52 @@
+"""One formula each: how a state at noise level sigma becomes one at sigma_next.
+
+A stepper sees the conditional estimate through `denoise(z, sigma) -> Estimate`, which it may call more than once, and
+fresh noise through `noise()`. At sigma_next = 0 the result is x0.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from scoreinv.samplers.state import Estimate, State
+
+Denoise = Callable[[Tensor, float], Estimate]
+Noise = Callable[[], Tensor]
+
+
+class Stepper(ABC):
+    """A rule for one step down the noise levels."""
+
+    @abstractmethod
+    def step(self, state: State, denoise: Denoise, sigma: float, sigma_next: float, noise: Noise) -> State:
+        """The state at sigma_next; history of its own goes into `state.history`."""
+
+
+@dataclass(frozen=True)
+class DDIM(Stepper):
+    """Song, Meng and Ermon 2021, eq. 12 and 16, in the variable z = x0 + sigma n.
+
+    z' = x0 + sqrt(sigma'^2 - s^2) eps + s n, with s = eta sigma' sqrt(1 - sigma'^2 / sigma^2): eta = 0 follows the
+    probability flow, eta = 1 has the posterior variance of DDPM.
+
+    Args:
+        eta: share of fresh noise, 0 to 1.
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"DDIM: eta is {self.eta}, expected 0 (deterministic) to 1 (as much noise as DDPM)")
+
+    def step(self, state: State, denoise: Denoise, sigma: float, sigma_next: float, noise: Noise) -> State:
+        estimate = denoise(state.z, sigma)
+        if sigma_next == 0:
+            return replace(state, z=estimate.x0)
+        fresh = self.eta * sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
+        z = estimate.x0 + (sigma_next**2 - fresh**2) ** 0.5 * estimate.eps
+        return replace(state, z=z + fresh * noise() if fresh else z)

@@ -1,0 +1,1 @@
+"""Classical and learned reconstructions to compare with."""

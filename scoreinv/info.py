@@ -1,0 +1,37 @@
+"""What is installed and at hand."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+PACKAGES = ("torch", "diffusers", "accelerate", "numpy", "numba", "finufft", "torchkbnufft", "deepinv", "parallelproj",
+            "itk-rtk")
+
+
+def describe() -> str:
+    """Versions, devices, methods and bundled priors, a line each."""
+    from scoreinv import __version__
+    from scoreinv.priors import bundled_priors, load_prior
+    from scoreinv.solve import METHODS
+
+    lines = [f"scoreinv {__version__}, Python {platform.python_version()}, {platform.machine()}"]
+    lines += [f"  {name:14}{_version(name)}" for name in PACKAGES]
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    lines.append(f"devices: cpu ({torch.get_num_threads()} threads)" + "".join(f", cuda ({name})" for name in gpus))
+    lines.append(f"methods: {', '.join(METHODS)}")
+    lines.append("priors:")
+    for name in bundled_priors():
+        prior = load_prior(name)
+        sizes = "" if prior.voxel_size is None else ", voxels of {:g} to {:g} mm".format(*prior.voxel_size)
+        lines.append(f"  {name:14}{prior.ndim}D, images in {prior.intensity.unit}{sizes}")
+    return "\n".join(lines)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"

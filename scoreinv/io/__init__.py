@@ -1,0 +1,27 @@
+"""Reading and writing: images (NIfTI, MetaImage) and CT projections (HDF5, DataExchange).
+
+Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
+every writer leaves either a whole file or none.
+"""
+
+from scoreinv.io.atomic import atomic_path
+from scoreinv.io.images import Image, read_image, write_image
+from scoreinv.io.projections import (
+    Projections,
+    find_rotation_center,
+    read_data_exchange,
+    read_projections,
+    write_projections,
+)
+
+__all__ = [
+    "Image",
+    "Projections",
+    "atomic_path",
+    "find_rotation_center",
+    "read_data_exchange",
+    "read_image",
+    "read_projections",
+    "write_image",
+    "write_projections",
+]

@@ -1,0 +1,51 @@
+"""Files that are whole or absent: the checks before reading, and writing under a temporary name."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`, with its suffix; at the end of the block the file takes its final name.
+
+    If the block raises, the temporary file is removed and whatever stood under `path` before is untouched. A running
+    write is visible only as `.<random>.<name>`.
+
+    Raises:
+        FileNotFoundError: if the folder of `path` does not exist.
+    """
+    final = Path(path)
+    if not final.parent.is_dir():
+        raise FileNotFoundError(f"{final}: folder {final.parent} does not exist; create it first")
+    # Not mkstemp: its files are private to their owner, and the rename would keep that.
+    temporary = final.with_name(f".{uuid.uuid4().hex}.{final.name}")
+    try:
+        yield temporary
+        # Without fsync a power failure can leave the new name on an empty file.
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_suffix(path: str | Path, suffixes: Sequence[str], what: str) -> Path:
+    """`path` as a Path, if its name ends in one of `suffixes` (in any case); otherwise ValueError."""
+    if not str(path).lower().endswith(tuple(suffixes)):
+        raise ValueError(
+            f"{path}: expected {what} named {' or '.join(f'*{s}' for s in suffixes)}; convert or rename it"
+        )
+    return Path(path)
+
+
+def check_exists(path: str | Path, suffixes: Sequence[str], what: str) -> Path:
+    """As `check_suffix`; FileNotFoundError unless `path` is a file."""
+    checked = check_suffix(path, suffixes, what)
+    if not checked.is_file():
+        raise FileNotFoundError(f"{path}: no such file, expected {what}; check the path")
+    return checked

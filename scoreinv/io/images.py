@@ -1,0 +1,374 @@
+"""Images as NIfTI (`.nii`, `.nii.gz`) and MetaImage (`.mha`).
+
+Files store axes in any order and direction. A reader permutes and flips them, without interpolation, to the order used
+everywhere in this package: (z, y, x) pointing as closely as possible to the patient's Superior, Posterior and Left. The
+rotation that remains in an oblique acquisition and the position of the first voxel are kept in `Image`, so that a
+reconstruction can be written back onto the patient; operators do not see them: `Image.volume` is centred at 0, because
+scanners are described about their own isocentre.
+
+World coordinates are in mm in the order (Superior, Posterior, Left): MetaImage's (L, P, S) reversed, NIfTI's (R, A, S)
+reversed with two signs changed. Orientation is NIfTI's sform where its code is set, else its qform.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import permutations
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from scoreinv.io.atomic import atomic_path, check_exists, check_suffix
+from scoreinv.operators.geometry import Volume
+
+SUFFIXES = (".nii", ".nii.gz", ".mha")
+# Reverses (x, y, z) into (z, y, x); the signs turn NIfTI's Right, Anterior into Left, Posterior.
+_REVERSE = np.eye(3)[::-1]
+_RAS_TO_SPL = _REVERSE @ np.diag([-1.0, -1.0, 1.0])
+# Cosine of the angle between two axes that still counts as rectangular: headers are rounded to about 1e-6.
+_SHEAR = 1e-3
+_UNITS = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
+_ELEMENT_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image and its place in the patient.
+
+    Args:
+        data: (z, y, x), float32 or complex64, finite; (y, x) is taken as one slice.
+        voxel_size: edge lengths (z, y, x), mm.
+        origin: world position (S, P, L) of the middle of voxel (0, 0, 0), mm.
+        direction: (3, 3) rotation; column k is the unit vector in world (S, P, L) along array axis k.
+
+    Raises:
+        TypeError: for another dtype.
+        ValueError: for another rank, NaN or Inf, voxel sizes that are not positive, or axes that are not orthogonal.
+    """
+
+    data: Tensor
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+
+    def __post_init__(self) -> None:
+        data = self.data.unsqueeze(0) if self.data.ndim == 2 else self.data
+        if data.ndim != 3 or data.numel() == 0:
+            raise ValueError(f"Image: data has shape {tuple(data.shape)}, expected (z, y, x) or (y, x)")
+        if data.dtype not in (torch.float32, torch.complex64):
+            raise TypeError(f"Image: data is {data.dtype}, expected float32 or complex64; convert with .to")
+        _check_finite(data, "Image: data")
+        depth, height, width = data.shape
+        grid = Volume((depth, height, width), self.voxel_size, self.origin)  # checks sizes and origin
+        direction = np.array(self.direction, dtype=np.float64)
+        if direction.shape != (3, 3) or not np.allclose(direction.T @ direction, np.eye(3), atol=_SHEAR):
+            raise ValueError(
+                f"Image: direction is {direction.round(4).tolist()}, expected orthogonal unit columns; "
+                "resample a sheared image onto rectangular voxels first"
+            )
+        direction.flags.writeable = False
+        object.__setattr__(self, "data", data)
+        object.__setattr__(self, "voxel_size", grid.voxel_size)
+        object.__setattr__(self, "origin", grid.center)
+        object.__setattr__(self, "direction", direction)
+
+    @property
+    def volume(self) -> Volume:
+        """The grid as operators take it: same shape and voxel size, centred at 0."""
+        depth, height, width = self.data.shape
+        return Volume((depth, height, width), self.voxel_size)
+
+
+def read_image(path: str | Path) -> Image:
+    """Read `.nii`, `.nii.gz` or `.mha`, with its intensity scaling applied and its axes turned to (z, y, x).
+
+    Real data become float32, complex NIfTI data complex64. Trailing axes of length 1 are dropped; a 2D file becomes
+    one slice.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for another suffix, a damaged file, more than three axes, several channels, NaN or Inf, or an
+            affine that is singular or sheared.
+    """
+    path = check_exists(path, SUFFIXES, "an image")
+    read = _read_metaimage if path.name.lower().endswith(".mha") else _read_nifti
+    try:
+        return _upright(*read(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: {_one_line(error)}") from error
+
+
+def write_image(
+    path: str | Path,
+    image: Image | Tensor,
+    grid: Image | Volume | None = None,
+    voxel_size: tuple[float, float, float] | None = None,
+) -> None:
+    """Write `.nii`, `.nii.gz` or `.mha` (zlib) in float32, whole or not at all; an existing file is replaced.
+
+    Args:
+        path: its suffix chooses the format.
+        image: an `Image`, or a tensor (z, y, x) or (y, x), which needs one of `grid` and `voxel_size`.
+        grid: the image a tensor was made from, or the volume of its operator.
+        voxel_size: edge lengths (z, y, x), mm, of a tensor whose place is unknown: it is centred at 0.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        TypeError: for a complex image or another dtype than float32.
+        ValueError: for another suffix, NaN or Inf, a shape that is not the grid's, or a place given twice or never.
+    """
+    path = check_suffix(path, SUFFIXES, "an image")
+    placed = _placed(image, grid, voxel_size)
+    if placed.data.is_complex():
+        raise TypeError(f"{path}: cannot write a complex image; write its magnitude (.abs()) or its phase (.angle())")
+    write = _write_metaimage if path.name.lower().endswith(".mha") else _write_nifti
+    with atomic_path(path) as temporary:
+        write(temporary, placed)
+
+
+def _placed(image: Image | Tensor, grid: Image | Volume | None, voxel_size: tuple[float, float, float] | None) -> Image:
+    given = sum(place is not None for place in (grid, voxel_size))
+    if given != (0 if isinstance(image, Image) else 1):
+        raise ValueError(
+            f"write_image: got {type(image).__name__} with {given} of grid and voxel_size; pass one of them with a "
+            "tensor, none with an Image"
+        )
+    if isinstance(image, Image):
+        return image
+    if isinstance(grid, Image):
+        placed, shape = Image(image, grid.voxel_size, grid.origin, grid.direction), tuple(grid.data.shape)
+    else:
+        volume = grid or Image(image, voxel_size or (1.0, 1.0, 1.0)).volume
+        z, y, x = volume.first_voxel.tolist()
+        placed, shape = Image(image, volume.voxel_size, (z, y, x)), volume.shape
+    if tuple(placed.data.shape) != shape:
+        raise ValueError(
+            f"write_image: image has shape {tuple(image.shape)}, its grid {shape}; pass the grid it was made on"
+        )
+    return placed
+
+
+def _upright(array: NDArray[Any], matrix: NDArray[np.float64], origin: NDArray[np.float64]) -> Image:
+    """Permute and flip the axes to the order closest to (S, P, L).
+
+    Args:
+        array: (k, j, i), as stored.
+        matrix: (3, 3), column a is the step in world (S, P, L) along stored axis a, mm.
+        origin: (3,) world position of voxel (0, 0, 0), mm.
+    """
+    sizes = np.linalg.norm(matrix, axis=0)
+    unit = matrix / np.where(sizes > 0, sizes, 1.0)
+    if not (np.isfinite(matrix).all() and np.isfinite(origin).all()) or abs(np.linalg.det(unit)) < 1e-6:
+        raise ValueError(
+            f"affine {np.c_[matrix, origin].round(4).tolist()} cannot be inverted, expected three independent finite "
+            "axes; correct the header"
+        )
+    order = max(permutations(range(3)), key=lambda p: sum(abs(unit[k, p[k]]) for k in range(3)))
+    array, matrix, unit = array.transpose(order), matrix[:, order], unit[:, order]
+    flipped = np.diag(unit) < 0
+    origin = origin + matrix[:, flipped] @ (np.array(array.shape)[flipped] - 1)
+    array = np.flip(array, tuple(np.flatnonzero(flipped).tolist()))
+    dtype = np.complex64 if np.iscomplexobj(array) else np.float32
+    with np.errstate(over="ignore"):  # what does not fit becomes Inf, which Image refuses
+        data = torch.from_numpy(np.array(array, dtype=dtype, order="C"))
+    z, y, x = origin.tolist()
+    size_z, size_y, size_x = sizes[list(order)].tolist()
+    return Image(data, (size_z, size_y, size_x), (z, y, x), unit * np.where(flipped, -1.0, 1.0))
+
+
+def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        content = path.read_bytes()
+        # Whole, because a gzip checksum is compared only at the end of the stream.
+        content = gzip.decompress(content) if path.name.lower().endswith(".gz") else content
+        version_2 = nib.Nifti2Header.may_contain_header(content[:540])
+        image = (nib.Nifti2Image if version_2 else nib.Nifti1Image).from_bytes(content)
+        array = np.asanyarray(image.dataobj)  # scl_slope and scl_inter applied
+        unit = _UNITS[image.header.get_xyzt_units()[0]]
+    except PermissionError:
+        raise
+    except (
+        ImageFileError,
+        HeaderDataError,
+        WrapStructError,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zlib.error,
+    ) as error:
+        raise ValueError(f"damaged or not NIfTI ({_one_line(error)}); copy or export the file again") from error
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"voxels are {array.dtype}, expected one number each; convert colours to grey values")
+    array = _three_axes(array, array.shape)
+    return (
+        array.transpose(2, 1, 0),
+        unit * _RAS_TO_SPL @ image.affine[:3, :3] @ _REVERSE,
+        unit * _RAS_TO_SPL @ image.affine[:3, 3],
+    )
+
+
+def _write_nifti(path: Path, image: Image) -> None:
+    import nibabel as nib
+
+    affine = np.eye(4)
+    affine[:3, :3] = _RAS_TO_SPL.T @ (image.direction * image.voxel_size) @ _REVERSE
+    affine[:3, 3] = _RAS_TO_SPL.T @ image.origin
+    nifti = nib.Nifti1Image(_numpy(image.data).transpose(2, 1, 0), affine)
+    nifti.header.set_xyzt_units("mm")
+    # Both forms, because readers disagree on which one they trust.
+    nifti.set_sform(affine, code="scanner")
+    nifti.set_qform(affine, code="scanner")
+    nib.save(nifti, path)
+
+
+def _read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
+    with path.open("rb") as file:
+        header = _metaimage_header(file)
+        stored = file.read()
+    ndim = int(_numbers(header, ("NDims",), 1)[0])
+    shape = tuple(int(n) for n in _numbers(header, ("DimSize",), ndim))
+    if min(shape, default=0) < 1:
+        raise ValueError(f"DimSize is {shape}, expected {ndim} positive lengths; correct the header")
+    code = _ELEMENT_TYPES.get(header["ElementType"])
+    if code is None or header.get("ElementNumberOfChannels", "1") != "1":
+        raise ValueError(
+            f"ElementType is {header['ElementType']} with {header.get('ElementNumberOfChannels', '1')} channels, "
+            f"expected one channel of {', '.join(_ELEMENT_TYPES)}; convert the image"
+        )
+    big_endian = _flag(header, "BinaryDataByteOrderMSB") or _flag(header, "ElementByteOrderMSB")
+    dtype = np.dtype(code).newbyteorder(">" if big_endian else "<")
+    stored = _inflated(stored, math.prod(shape) * dtype.itemsize, _flag(header, "CompressedData"))
+    array = _three_axes(np.frombuffer(stored, dtype).reshape(shape[::-1]).T, shape)
+
+    spatial = min(ndim, 3)
+    matrix, origin, spacing = np.eye(3), np.zeros(3), np.ones(3)
+    spacing[:spatial] = _numbers(header, ("ElementSpacing", "ElementSize"), ndim, [1.0] * ndim)[:spatial]
+    origin[:spatial] = _numbers(header, ("Offset", "Position", "Origin"), ndim, [0.0] * ndim)[:spatial]
+    rows = _numbers(header, ("TransformMatrix", "Orientation", "Rotation"), ndim * ndim, np.eye(ndim).ravel())
+    matrix[:spatial, :spatial] = np.reshape(rows, (ndim, ndim)).T[:spatial, :spatial]  # the file lists axis after axis
+    return array.transpose(2, 1, 0), _REVERSE @ (matrix * spacing) @ _REVERSE, _REVERSE @ origin
+
+
+def _metaimage_header(file: BinaryIO) -> dict[str, str]:
+    """The `Key = value` lines up to ElementDataFile, which is the last; the file is left at the first byte of data."""
+    header: dict[str, str] = {}
+    while "ElementDataFile" not in header:
+        key, equals, value = file.readline(4096).decode("latin-1").partition("=")
+        if not equals:
+            raise ValueError("damaged or not MetaImage (no ElementDataFile in the header); copy or export it again")
+        header[key.strip()] = value.strip()
+    missing = [key for key in ("NDims", "DimSize", "ElementType") if key not in header]
+    if missing:
+        raise ValueError(f"header lacks {', '.join(missing)}; copy or export the file again")
+    if header["ElementDataFile"] != "LOCAL" or not _flag(header, "BinaryData", "True"):
+        raise ValueError(
+            f"ElementDataFile is {header['ElementDataFile']} with BinaryData = {header.get('BinaryData', 'True')}, "
+            "expected LOCAL binary data; export it as one .mha file"
+        )
+    return header
+
+
+def _inflated(stored: bytes, expected: int, compressed: bool) -> bytes:
+    if compressed:
+        try:
+            inflater = zlib.decompressobj()
+            stored = inflater.decompress(stored, expected + 1)  # bounded, whatever the file claims to hold
+        except zlib.error as error:
+            raise ValueError(f"compressed data are damaged ({error}); copy or export the file again") from error
+    if len(stored) != expected or (compressed and not inflater.eof):
+        raise ValueError(f"holds {len(stored)} bytes of data, expected {expected}; copy or export the file again")
+    return stored
+
+
+def _write_metaimage(path: Path, image: Image) -> None:
+    to_file = image.direction.T[::-1, ::-1].ravel()  # axis after axis, each (L, P, S)
+    stored = zlib.compress(_numpy(image.data).astype("<f4").tobytes(), level=1)
+    header = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "BinaryData": "True",
+        "BinaryDataByteOrderMSB": "False",
+        "CompressedData": "True",
+        "CompressedDataSize": str(len(stored)),
+        "TransformMatrix": _text(to_file),
+        "Offset": _text(image.origin[::-1]),
+        "CenterOfRotation": "0 0 0",
+        "AnatomicalOrientation": "RAI",
+        "ElementSpacing": _text(image.voxel_size[::-1]),
+        "DimSize": " ".join(str(n) for n in reversed(image.data.shape)),
+        "ElementType": "MET_FLOAT",
+        "ElementDataFile": "LOCAL",
+    }
+    lines = "".join(f"{key} = {value}\n" for key, value in header.items())
+    path.write_bytes(lines.encode("ascii") + stored)
+
+
+def _numbers(header: dict[str, str], keys: Sequence[str], count: int, default: ArrayLike = ()) -> NDArray[np.float64]:
+    """The `count` numbers under the first of `keys` that is there, else `default`."""
+    key = next((key for key in keys if key in header), None)
+    if key is None:
+        return np.asarray(default, dtype=np.float64)
+    try:
+        values = np.array([float(word) for word in header[key].split()])
+    except ValueError:
+        values = np.array([])
+    if len(values) != count:
+        raise ValueError(f"{key} is {header[key]!r}, expected {count} numbers; correct the header")
+    return values
+
+
+def _flag(header: dict[str, str], key: str, default: str = "False") -> bool:
+    return header.get(key, default).lower() in ("true", "t", "1", "yes")
+
+
+def _three_axes(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array (x, y, z) of one stored as (x, y), (x, y, z) or (x, y, z, 1, ...)."""
+    if any(n != 1 for n in shape[3:]):
+        raise ValueError(f"has axes {shape}, expected one volume (x, y, z); split the series into single volumes")
+    return array.reshape((*shape, 1, 1)[:3])
+
+
+def _check_finite(data: Tensor, what: str) -> None:
+    bad = int((~torch.isfinite(data)).sum())
+    if bad:
+        raise ValueError(f"{what} holds NaN or Inf in {bad} of {data.numel()} voxels; replace them first")
+
+
+def _numpy(data: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = data.detach().cpu().numpy()
+    return array
+
+
+def _text(values: ArrayLike) -> str:
+    return " ".join(repr(float(value)) for value in np.asarray(values))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

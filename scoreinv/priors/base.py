@@ -1,0 +1,66 @@
+"""The contract of every prior: a denoiser in EDM normal form.
+
+A prior is asked one question: given `z = x0 + sigma n` in network units, what is E[x0 | z]? Tweedie's formula
+`E[x0 | z] = z + sigma^2 grad log p_sigma(z)` makes that the score. Networks trained as VP, eps- or v-prediction are
+wrapped to this form, so no sampler ever meets another convention.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from scoreinv.priors.intensity import IntensityMap
+
+
+class Prior(ABC):
+    """What is known of images before anything is measured.
+
+    Attributes:
+        ndim: spatial axes of one image, 2 or 3; those in front of them are batch.
+        channels: channels of the network; an image of one channel has no channel axis.
+        data_std: standard deviation of clean images, network units.
+        sigma_min, sigma_max: noise levels the prior knows, network units.
+        intensity: the map from network units to the image's.
+        voxel_size: smallest and largest voxel size of the training images, mm; None if it does not matter.
+        name: for messages.
+    """
+
+    ndim: int
+    channels: int = 1
+    data_std: float
+    sigma_min: float = 0.0
+    sigma_max: float = math.inf
+    intensity: IntensityMap = IntensityMap()
+    voxel_size: tuple[float, float] | None = None
+    name: str = "prior"
+
+    @abstractmethod
+    def denoise(self, z: Tensor, sigma: float) -> Tensor:
+        """E[x0 | z], (*batch, *image) -> (*batch, *image), network units, on the device of z."""
+
+    def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The estimate and the product of its transposed Jacobian with a vector of its shape: (x0, v -> J^T v)."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            x0 = self.denoise(z, sigma)
+
+        def vjp(v: Tensor) -> Tensor:
+            return torch.autograd.grad(x0, z, v, retain_graph=True)[0]
+
+        return x0.detach(), vjp
+
+    def error(self, sigma: float) -> float:
+        """Root mean square error of `denoise`, network units: how far x0 may still be from the truth.
+
+        For a Gaussian of standard deviation tau = data_std it is r = sigma tau / sqrt(sigma^2 + tau^2); priors that
+        were measured know better.
+        """
+        return sigma * self.data_std / math.hypot(sigma, self.data_std)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.ndim}D)"

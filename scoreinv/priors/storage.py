@@ -1,0 +1,135 @@
+"""Priors on disk: a folder of `config.json`, `model.safetensors` (half precision) and a card, `README.md`.
+
+config.json
+    format       1
+    name         for messages
+    network      arguments of diffusers' UNet2DModel
+    data_std     sigma_data of the EDM preconditioning, network units
+    sigma_range  noise levels of the training, network units
+    intensity    scale, offset, unit: image = scale * network + offset
+    air          network value outside the patient
+    voxel_size   range of the training images, mm
+    errors       pairs (sigma, rms validation error), network units
+    sha256       of model.safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from scoreinv.priors.intensity import IntensityMap
+from scoreinv.priors.network import NetworkPrior
+
+BUNDLED = Path(__file__).parent / "bundled"
+_KEYS = {"format", "name", "network", "data_std", "sigma_range", "intensity", "air", "voxel_size", "errors", "sha256"}
+
+
+def load_prior(name_or_folder: str | os.PathLike[str]) -> NetworkPrior:
+    """A bundled prior by name (`bundled_priors()` lists them) or one from a folder.
+
+    Raises:
+        FileNotFoundError: if there is no such name or folder, or a file of it is missing.
+        ValueError: if the configuration is not of this format or the weights are damaged.
+    """
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        folder = BUNDLED / str(name_or_folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"load_prior: no prior {str(name_or_folder)!r}; expected a folder or one of {bundled_priors()}"
+        )
+    config = _read_config(folder)
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise FileNotFoundError(f"load_prior: {weights} is missing; copy the whole folder of the prior")
+    if _sha256(weights) != config["sha256"]:
+        raise ValueError(f"load_prior: {weights} is damaged (its SHA-256 is not the one in config.json); copy it again")
+    from safetensors.torch import load_file
+
+    network = build_network(config["network"])
+    network.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+    voxel_size = config["voxel_size"]
+    return NetworkPrior(
+        network,
+        data_std=config["data_std"],
+        sigma_range=tuple(config["sigma_range"]),
+        intensity=IntensityMap(**config["intensity"]),
+        air=config["air"],
+        voxel_size=None if voxel_size is None else tuple(voxel_size),
+        errors=config["errors"],
+        multiple=_multiple(config["network"]),
+        name=config["name"],
+    )
+
+
+def save_prior(folder: str | os.PathLike[str], prior: NetworkPrior, network: dict[str, Any], card: str) -> None:
+    """Write a prior whose network is `build_network(network)`; each file appears whole or not at all."""
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save({key: value.half().contiguous().cpu() for key, value in prior.network.state_dict().items()})
+    config = {
+        "format": 1,
+        "name": prior.name,
+        "network": network,
+        "data_std": prior.data_std,
+        "sigma_range": [prior.sigma_min, prior.sigma_max],
+        "intensity": asdict(prior.intensity),
+        "air": prior.air,
+        "voxel_size": prior.voxel_size,
+        "errors": prior.errors,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    _replace(folder / "model.safetensors", weights)
+    _replace(folder / "config.json", (json.dumps(config, indent=2) + "\n").encode())
+    _replace(folder / "README.md", card.encode())
+
+
+def bundled_priors() -> list[str]:
+    """Names that `load_prior` knows without a folder."""
+    return sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
+
+
+def build_network(arguments: dict[str, Any]) -> nn.Module:
+    """diffusers' `UNet2DModel`; imported here because diffusers is slow to import."""
+    from diffusers import UNet2DModel
+
+    return UNet2DModel(**arguments)
+
+
+def _multiple(network: dict[str, Any]) -> int:
+    return 2 ** (len(network["block_out_channels"]) - 1)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"load_prior: {path} is missing; a prior is a folder of config.json and model.safetensors"
+        )
+    try:
+        config = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"load_prior: {path} is not JSON ({error}); copy it again") from None
+    if not isinstance(config, dict) or config.get("format") != 1 or set(config) != _KEYS:
+        raise ValueError(f"load_prior: {path} is not a prior of format 1; expected the keys {sorted(_KEYS)}")
+    return config
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)

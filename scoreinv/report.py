@@ -1,0 +1,95 @@
+"""Pictures and tables people look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from scoreinv.io import atomic_path
+from scoreinv.metrics import to_hu
+
+WINDOW = (-1000.0, 1000.0)  # HU
+ERROR_WINDOW = (-400.0, 400.0)  # HU
+
+
+def figure(path: Path, images: Mapping[str, Tensor], reference: Tensor | None, spacing: tuple[float, float, float]) -> None:
+    """Three planes of every method, and under each its error where there is a reference.
+
+    Args:
+        path: PNG file, written whole or not at all.
+        images: (z, y, x) in 1/mm by method.
+        reference: (z, y, x) in 1/mm, drawn first.
+        spacing: voxel size (z, y, x), mm.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = ({} if reference is None else {"reference": reference}) | dict(images)
+    aspects = (spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1])
+    shape = next(iter(shown.values())).shape
+    heights = [
+        size
+        for size, aspect in zip((shape[1], shape[0], shape[0]), aspects, strict=True)
+        for _ in range(1 if reference is None else 2)
+        for size in [max(size * aspect, 0.15 * shape[1])]
+    ]
+    width = 2.6
+    height = sum(heights) * width / shape[2]
+    fig, axes = plt.subplots(
+        len(heights), len(shown), figsize=(width * len(shown), height + 0.5), squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for column, (name, image) in enumerate(shown.items()):
+        hu = to_hu(image)
+        error = None if reference is None else hu - to_hu(reference)
+        rows = [
+            (plane, aspect, limits, colours)
+            for k, aspect in enumerate(aspects)
+            for plane, limits, colours in _panels(hu, error, k)
+        ]
+        for row, (plane, aspect, (low, high), colours) in enumerate(rows):
+            ax = axes[row, column]
+            ax.imshow(plane, cmap=colours, vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
+            ax.set_axis_off()
+            if row == 0:
+                ax.set_title(name, fontsize=11)
+    for ax in axes[:, 0]:
+        if reference is not None and ax.get_subplotspec().rowspan.start % 2 == 1:
+            ax.clear()
+            ax.set_axis_off()
+            ax.text(0.98, 0.5, f"error,\n{ERROR_WINDOW[0]:g} to {ERROR_WINDOW[1]:g} HU", ha="right", va="center",
+                    transform=ax.transAxes, fontsize=8)
+    fig.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=1 - 0.35 / (height + 0.5), wspace=0.02, hspace=0.03)
+    with atomic_path(path) as temporary:
+        fig.savefig(temporary, dpi=110)
+    plt.close(fig)
+
+
+def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Markdown table of metrics by method."""
+    names = {"psnr": "PSNR (dB)", "ssim": "SSIM", "seconds": "seconds"}
+    formats = {"psnr": ".2f", "ssim": ".3f", "seconds": ".1f"}
+    keys = [key for key in names if any(key in row for row in metrics.values())]
+    width = max([6, *map(len, metrics)])
+    lines = [f"| {'method':{width}} | " + " | ".join(names[key] for key in keys) + " |"]
+    lines.append(f"|{'-' * (width + 2)}|" + "|".join("-" * (len(names[key]) + 1) + ":" for key in keys) + "|")
+    for method, row in metrics.items():
+        cells = [f"{row[key]:{formats[key]}}".rjust(len(names[key])) for key in keys]
+        lines.append(f"| {method:{width}} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _panels(hu: Tensor, error: Tensor | None, axis: int) -> list[tuple[np.ndarray, tuple[float, float], str]]:
+    """The middle plane across `axis`, superior up, and its error."""
+    panels = [(_plane(hu, axis), WINDOW, "gray")]
+    return panels if error is None else [*panels, (_plane(error, axis), ERROR_WINDOW, "RdBu_r")]
+
+
+def _plane(volume: Tensor, axis: int) -> np.ndarray:
+    plane = volume.select(axis, volume.shape[axis] // 2).cpu().numpy()
+    return plane if axis == 0 else plane[::-1]

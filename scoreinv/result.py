@@ -1,0 +1,105 @@
+"""What `solve` gives back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators import LinearOperator
+from scoreinv.samplers import Step
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Samples of the posterior and what they say together; images in the operator's unit and shape.
+
+    Attributes:
+        mean: of the samples, `operator.in_shape`.
+        std: of the samples; zeros for one sample. Uncalibrated: it is the spread of the samples, not yet a promise.
+        samples: (samples, *image).
+        residual: ||A mean - y|| / ||y||.
+        diagnostics: a `Step` for every step of every group of samples.
+        config: everything needed to repeat it.
+        voxel_size: (z, y, x) mm, None if the operator has no volume.
+    """
+
+    mean: Tensor
+    std: Tensor
+    samples: Tensor
+    residual: float
+    diagnostics: list[Step]
+    config: dict[str, Any]
+    voxel_size: tuple[float, float, float] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        samples: Tensor,
+        operator: LinearOperator,
+        measurements: Tensor,
+        diagnostics: list[Step],
+        config: dict[str, Any],
+    ) -> Reconstruction:
+        """From samples (samples, *image)."""
+        mean = samples.mean(0)
+        std = samples.std(0) if len(samples) > 1 else torch.zeros_like(samples[0].abs())
+        difference = operator.forward(mean) - measurements
+        residual = float(torch.linalg.vector_norm(difference) / torch.linalg.vector_norm(measurements))
+        volume = getattr(operator, "volume", None)
+        return cls(mean, std, samples, residual, diagnostics, config, None if volume is None else volume.voxel_size)
+
+    @property
+    def image(self) -> Tensor:
+        """The mean."""
+        return self.mean
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Total seconds in network, operator and the rest."""
+        return {part: sum(getattr(step, part) for step in self.diagnostics) for part in ("network", "operator", "rest")}
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all."""
+        from scoreinv.io import atomic_path, write_image
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        images = {"mean": self.mean, "std": self.std}
+        images |= {f"sample_{k:03d}": sample for k, sample in enumerate(self.samples) if len(self.samples) > 1}
+        for name, image in images.items():
+            write_image(folder / f"{name}.nii.gz", image.cpu(), voxel_size=self.voxel_size or (1.0, 1.0, 1.0))
+        record = {
+            "config": self.config,
+            "residual": self.residual,
+            "seconds": self.seconds,
+            "spread": "uncalibrated",
+            "steps": [dataclasses.asdict(step) for step in self.diagnostics],
+        }
+        with atomic_path(folder / "reconstruction.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
+        return folder
+
+
+def describe(**parts: Any) -> dict[str, Any]:
+    """Settings as plain values: dataclasses by their fields, operators and priors by their representation."""
+    from scoreinv import __version__
+
+    return {"scoreinv": __version__, "torch": str(torch.__version__)} | {k: _plain(v) for k, v in parts.items()}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__} | fields
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return repr(value)

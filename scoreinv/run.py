@@ -1,0 +1,216 @@
+"""One configured reconstruction, from its input to a folder of results."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scoreinv.config import Grid, Phantom, RunSettings, Scan, dump_settings
+from scoreinv.operators import (
+    ConeBeamCT,
+    ConeBeamGeometry,
+    Gaussian,
+    Likelihood,
+    ParallelBeamCT,
+    ParallelBeamGeometry,
+    TransmissionPoisson,
+    Volume,
+)
+
+log = logging.getLogger("scoreinv")
+CTOperator = ConeBeamCT | ParallelBeamCT
+Geometry = ConeBeamGeometry | ParallelBeamGeometry
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scan to reconstruct.
+
+    Attributes:
+        operator: the scanner.
+        measurements: line integrals, `operator.out_shape`.
+        likelihood: their noise.
+        reference: the truth, or the best there is; 1/mm.
+    """
+
+    operator: CTOperator
+    measurements: Tensor
+    likelihood: Likelihood
+    reference: Tensor | None
+
+
+def run(settings: RunSettings, out: Path, progress: bool = True, say: Callable[[str], None] = print) -> dict[str, dict[str, float]]:
+    """Reconstruct by every method and write config.yaml, metrics.json, figure.png and a NIfTI a method.
+
+    Returns:
+        Metrics by method: psnr (dB) and ssim where there is a reference, and seconds.
+    """
+    from scoreinv.io import atomic_path, write_image
+    from scoreinv.metrics import psnr, ssim
+    from scoreinv.report import figure, table
+
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out / "config.yaml") as temporary:
+        temporary.write_text(dump_settings(settings))
+    case = load_case(settings)
+    spacing = case.operator.volume.voxel_size
+    say(f"{settings.name}: {case.operator}, voxels {' x '.join(f'{size:g}' for size in spacing)} mm")
+    if case.reference is not None:
+        write_image(out / "reference.nii.gz", case.reference, voxel_size=spacing)
+    images: dict[str, Tensor] = {}
+    metrics: dict[str, dict[str, float]] = {}
+    for method in settings.methods:
+        begun = time.perf_counter()
+        images[method] = reconstruct(method, case, settings, out, progress)
+        row = {"seconds": time.perf_counter() - begun}
+        if case.reference is not None:
+            row = {"psnr": psnr(images[method], case.reference), "ssim": ssim(images[method], case.reference)} | row
+        metrics[method] = row
+        write_image(out / f"{method}.nii.gz", images[method], voxel_size=spacing)
+        with atomic_path(out / "metrics.json") as temporary:
+            temporary.write_text(json.dumps({"methods": metrics}, indent=1) + "\n")
+    figure(out / "figure.png", images, case.reference, spacing)
+    say(table(metrics))
+    say(f"Look at {out / 'figure.png'}; the volumes are NIfTI files (in 1/mm) beside it, the settings in config.yaml.")
+    return metrics
+
+
+def reconstruct(method: str, case: Case, settings: RunSettings, out: Path, progress: bool) -> Tensor:
+    """One method on one case, (z, y, x) in 1/mm; samplers leave all they know in `out/<method>/`."""
+    from scoreinv import baselines, load_prior, solve
+    from scoreinv.solve import METHODS
+
+    if method not in METHODS:
+        baseline = getattr(baselines, method)
+        extra = {"likelihood": case.likelihood} if method == "tv" else {}
+        return baseline(case.operator, case.measurements, **extra)
+    sampling = settings.sampling
+    result = solve(
+        case.operator,
+        case.measurements,
+        load_prior(sampling.prior),
+        likelihood=case.likelihood,
+        method=method,
+        steps=sampling.steps,
+        samples=sampling.samples,
+        seed=sampling.seed,
+        max_slices=sampling.max_slices,
+        coupling="auto" if sampling.coupling == "auto" else None,
+        progress=progress,
+    )
+    result.save(out / method)
+    return result.mean
+
+
+def load_case(settings: RunSettings) -> Case:
+    """Read or simulate what is to be reconstructed."""
+    source = settings.input
+    if source.data_exchange is not None or source.projections is not None:
+        return _measured(settings)
+    if source.volume is not None:
+        from scoreinv.io import read_image
+
+        image = read_image(source.volume)
+        return simulate(image.data, image.voxel_size, settings.scan)
+    return simulate(phantom(source.phantom), source.phantom.voxel_size, settings.scan)
+
+
+def phantom(settings: Phantom) -> Tensor:
+    """The procedural anatomy, (z, y, x) in HU."""
+    from scoreinv.phantoms import body
+
+    return body(settings.seed, settings.shape, settings.voxel_size)
+
+
+def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> Case:
+    """A noisy scan of a volume in HU: Poisson counts, whose logarithm has variance 1 / counts."""
+    from scoreinv.metrics import to_attenuation
+
+    volume = Volume(tuple(hu.shape), voxel_size)
+    operator = ConeBeamCT(circular_geometry(volume, scan), volume)
+    truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
+    expected = operator(truth)
+    if scan.photons is None:
+        return Case(operator, expected, Gaussian(1e-3), truth)
+    generator = torch.Generator().manual_seed(scan.seed)
+    counts = TransmissionPoisson(scan.photons).simulate(expected, generator).clamp(min=1)
+    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth)
+
+
+def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
+    """The scan's circle, with a detector that covers the volume where none is given."""
+    angles = np.arange(scan.views) * math.radians(scan.arc) / scan.views
+    magnification = scan.source_to_detector / scan.source_to_isocenter
+    pixel = scan.pixel_size or (volume.voxel_size[0] * magnification, volume.voxel_size[2] * magnification)
+    if scan.detector_shape is None:
+        wide = ConeBeamGeometry.circular(scan.source_to_isocenter, scan.source_to_detector, (1, 1), pixel, angles)
+        reach = np.abs(wide.project(volume.corners)).max((0, 1))
+        shape = (2 * math.ceil(reach[0]), 2 * math.ceil(reach[1]))
+    else:
+        shape = scan.detector_shape
+    return ConeBeamGeometry.circular(scan.source_to_isocenter, scan.source_to_detector, shape, pixel, angles)
+
+
+def _measured(settings: RunSettings) -> Case:
+    """Projections from a file; FDK of all views is the reference for a part of them."""
+    from scoreinv.baselines import fdk
+    from scoreinv.io import read_data_exchange, read_projections
+
+    source = settings.input
+    if source.data_exchange is not None:
+        projections = read_data_exchange(source.data_exchange, pixel_size=source.pixel_size)
+    else:
+        projections = read_projections(source.projections)  # type: ignore[arg-type]
+    geometry, lines = _binned(projections.geometry, projections.line_integrals(), source.bin)
+    volume = _grid(geometry, settings.grid)
+    project = ConeBeamCT if isinstance(geometry, ConeBeamGeometry) else ParallelBeamCT
+    reference = None if source.every == 1 else fdk(project(geometry, volume), lines)
+    part = lines[:: source.every].contiguous()
+    sigma = noise_level(part)
+    log.info("noise of the line integrals, estimated from their own roughness: %.3g", sigma)
+    return Case(project(geometry.subset(0, source.every), volume), part, Gaussian(sigma), reference)
+
+
+def noise_level(projections: Tensor) -> float:
+    """Standard deviation of white noise, from second differences along detector rows; (views, v, u) -> scalar.
+
+    The median absolute deviation ignores edges; second differences of white noise have variance 6 sigma^2.
+    """
+    rough = projections.diff(n=2, dim=-1).flatten()
+    return max(float(rough.abs().median()) / 0.6745 / math.sqrt(6), 1e-6)
+
+
+def _binned(geometry: Geometry, lines: Tensor, n: int) -> tuple[Geometry, Tensor]:
+    """Averages of n detector columns; columns left over at the end are dropped."""
+    if n == 1:
+        return geometry, lines
+    rows, columns = geometry.detector_shape
+    kept = columns // n
+    shift = -(columns - kept * n) / 2  # of the detector's middle, in old pixels
+    binned = replace(
+        geometry,
+        detector_shape=(rows, kept),
+        u_steps=n * geometry.u_steps,
+        detector_centers=geometry.detector_centers + shift * geometry.u_steps,
+    )
+    return binned, lines[..., : kept * n].unflatten(-1, (kept, n)).mean(-1)
+
+
+def _grid(geometry: Geometry, grid: Grid) -> Volume:
+    """The grid asked for, or one voxel per detector pixel at the axis over the field of view."""
+    pixel = [float(np.linalg.norm(steps[0])) for steps in (geometry.v_steps, geometry.u_steps)]
+    if isinstance(geometry, ConeBeamGeometry):
+        towards = geometry.detector_centers[0] - geometry.sources[0]
+        magnification = float(towards @ towards / (towards @ -geometry.sources[0]))
+        pixel = [size / magnification for size in pixel]
+    rows, columns = geometry.detector_shape
+    return Volume(grid.shape or (rows, columns, columns), grid.voxel_size or (pixel[0], pixel[1], pixel[1]))

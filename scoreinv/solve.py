@@ -1,0 +1,200 @@
+"""`solve`: from measurements to samples of the image and what is known of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from scoreinv.operators import Gaussian, Likelihood, LinearOperator
+from scoreinv.priors import Prior, SliceWise
+from scoreinv.result import Reconstruction, describe
+from scoreinv.samplers import DDIM, Coupling, NoiseSource, Problem, Step, Stepper, TVz, schedules, start, walk
+from scoreinv.samplers.guidance import DDS, DPS, Guidance
+from scoreinv.samplers.loop import Callback
+
+log = logging.getLogger("scoreinv")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a method's name stands for.
+
+    Attributes:
+        guidance, stepper: its parts.
+        sigma_max, sigma_min: ends of its EDM schedule, network units.
+        rho: of the schedule.
+    """
+
+    guidance: Guidance
+    stepper: Stepper
+    sigma_max: float = 5.0
+    sigma_min: float = 0.01
+    rho: float = 7.0
+
+
+METHODS = {
+    "dds": Preset(DDS(), DDIM(eta=1.0)),
+    "dps": Preset(DPS(), DDIM(eta=1.0)),
+}
+
+
+def solve(
+    operator: LinearOperator,
+    measurements: Tensor,
+    prior: Prior,
+    *,
+    likelihood: Likelihood | None = None,
+    method: str = "dds",
+    steps: int = 50,
+    samples: int = 1,
+    seed: int = 0,
+    init: Tensor | None = None,
+    coupling: Coupling | str | None = "auto",
+    guidance: Guidance | None = None,
+    stepper: Stepper | None = None,
+    schedule: Tensor | None = None,
+    slice_axis: int = 0,
+    max_slices: int | None = None,
+    callback: Callback | None = None,
+    progress: bool = True,
+) -> Reconstruction:
+    """Sample the posterior of the image given its measurements.
+
+    Args:
+        operator: the scanner, image -> expected data.
+        measurements: `operator.out_shape`, on the device to compute on.
+        prior: of images or of their slices; a 2D prior is lifted to a volume slice by slice.
+        likelihood: noise model; None means Gaussian with sigma = 0.01 rms(measurements), which is logged.
+        method: name of a preset, one of `METHODS`; the parts below replace its own.
+        steps: noise levels.
+        samples: number of posterior samples.
+        seed: a sample depends on it and on the sample's number, not on how samples are grouped.
+        init: image to start from, noised to the schedule's first level; `operator.in_shape`.
+        coupling: across slices; "auto" is TVz for a volume under a 2D prior, and none otherwise.
+        guidance, stepper: parts in place of the preset's.
+        schedule: descending sigmas ending in 0, in place of the preset's and of `steps`.
+        slice_axis: of a volume, across which a 2D prior is stacked.
+        max_slices: slices (or 2D samples) in the network at once; bounds memory and changes no result.
+        callback: called with (Step, State) after every step of every group of samples.
+        progress: show a bar.
+
+    Returns:
+        Mean, spread and samples in the operator's units, residual and diagnostics.
+
+    Raises:
+        ValueError, TypeError: if shapes, dtypes, units or names do not fit together.
+        Diverged: if the state is not finite any more; it carries the last finite one.
+    """
+    preset = _named(method)
+    _check_measurements(operator, measurements)
+    likelihood = likelihood or _default_likelihood(measurements)
+    likelihood.check(measurements, operator.out_shape)
+    chunk = max_slices or 8
+    lifted = _lift(prior, operator, slice_axis, chunk)
+    if coupling == "auto":
+        coupling = TVz(axis=slice_axis) if isinstance(lifted, SliceWise) else None
+    elif isinstance(coupling, str):
+        raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
+    problem = Problem(operator, measurements, likelihood, lifted, coupling)
+    guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
+    sigmas = _schedule(preset, lifted, steps) if schedule is None else schedules.check(schedule)
+
+    noise = NoiseSource(seed, operator.in_shape, operator.in_dtype, measurements.device)
+    first = None if init is None else _check_init(operator, init, lifted)
+    group = max(1, chunk // math.prod(operator.in_shape[: -prior.ndim])) if prior.ndim == 2 else 1
+    numbers = list(range(samples))
+    images: list[Tensor] = []
+    diagnostics: list[Step] = []
+    levels = len(sigmas) - 1
+    with tqdm(total=levels * samples, desc=method, unit="step", disable=not progress, leave=False) as bar:
+        for k in range(0, samples, group):
+            members = numbers[k : k + group]
+
+            def report(step: Step, state: object, members: list[int] = members) -> None:
+                diagnostics.append(step)
+                bar.update(len(members))
+                if callback is not None:
+                    callback(step, state)  # type: ignore[arg-type]
+
+            state = start(noise, float(sigmas[0]), members, first)
+            state = walk(problem, guidance, stepper, sigmas, noise, members, state, report)
+            images.extend(lifted.intensity.to_image(state.z))
+    config = describe(
+        operator=operator, likelihood=likelihood, prior=prior, method=method, guidance=guidance, stepper=stepper,
+        coupling=coupling, schedule=sigmas.tolist(), samples=samples, seed=seed, slice_axis=slice_axis,
+    )
+    return Reconstruction.of(torch.stack(images), operator, measurements, diagnostics, config)
+
+
+def _named(method: str) -> Preset:
+    if method not in METHODS:
+        raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
+    return METHODS[method]
+
+
+def _check_measurements(operator: LinearOperator, measurements: Tensor) -> None:
+    # The operator's own check names shape, dtype and device; `solve` takes one data set, not a batch of them.
+    operator.check_measurements(measurements)
+    if tuple(measurements.shape) != operator.out_shape:
+        raise ValueError(
+            f"solve: measurements have shape {tuple(measurements.shape)}, expected {operator.out_shape}; "
+            "call solve once for each data set"
+        )
+    _check_finite(measurements, "measurements", "mask bad data in the likelihood and set them to 0")
+
+
+def _check_finite(x: Tensor, what: str, mend: str) -> None:
+    bad = ~torch.isfinite(torch.view_as_real(x).sum(-1) if x.is_complex() else x)
+    if bool(bad.any()):
+        raise ValueError(f"solve: {what} hold {int(bad.sum())} NaN or Inf of {bad.numel()} values; {mend}")
+
+
+def _default_likelihood(measurements: Tensor) -> Gaussian:
+    sigma = 0.01 * float(measurements.abs().square().mean().sqrt())
+    if sigma == 0:
+        raise ValueError("solve: measurements are all zero; expected data, or give a likelihood")
+    log.info("solve: no likelihood given; Gaussian with sigma = 0.01 rms(measurements) = %.4g", sigma)
+    return Gaussian(sigma)
+
+
+def _lift(prior: Prior, operator: LinearOperator, slice_axis: int, max_slices: int) -> Prior:
+    """The prior as one of the operator's images."""
+    unit = getattr(operator, "unit", None)
+    if None not in (unit, prior.intensity.unit) and unit != prior.intensity.unit:
+        raise ValueError(
+            f"solve: {prior} gives images in {prior.intensity.unit}, {operator} takes {unit}; "
+            "choose a prior of the operator's modality"
+        )
+    _check_voxels(prior, operator, slice_axis)
+    if prior.ndim == 2 and len(operator.in_shape) == 3:
+        return SliceWise(prior, slice_axis, max_slices)
+    if prior.ndim != len(operator.in_shape):
+        raise ValueError(f"solve: {prior} cannot see images of shape {operator.in_shape}")
+    return prior
+
+
+def _check_voxels(prior: Prior, operator: LinearOperator, slice_axis: int) -> None:
+    volume = getattr(operator, "volume", None)
+    if volume is None or prior.voxel_size is None:
+        return
+    low, high = prior.voxel_size
+    sizes = [size for axis, size in enumerate(volume.voxel_size) if prior.ndim == 3 or axis != slice_axis]
+    if min(sizes) < 0.75 * low or max(sizes) > 1.33 * high:
+        log.warning("solve: %s was trained on voxels of %g to %g mm, the image has %s mm", prior, low, high, sizes)
+
+
+def _schedule(preset: Preset, prior: Prior, steps: int) -> Tensor:
+    sigma_max, sigma_min = min(preset.sigma_max, prior.sigma_max), max(preset.sigma_min, prior.sigma_min)
+    return schedules.edm(steps, sigma_max, sigma_min, preset.rho)
+
+
+def _check_init(operator: LinearOperator, init: Tensor, prior: Prior) -> Tensor:
+    operator.check_image(init)
+    _check_finite(init, "init", "start without it")
+    return prior.intensity.to_network(init)

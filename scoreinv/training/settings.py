@@ -1,0 +1,60 @@
+"""What a training run needs to know; one section of the YAML file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSettings(Section):
+    """A diffusers `UNet2DModel` with attention at the lowest level."""
+
+    channels: tuple[int, ...] = (24, 48, 96, 128)
+    layers_per_block: int = Field(1, ge=1)
+    norm_groups: int = Field(8, ge=1)
+    attention_head_dim: int = Field(32, ge=1)
+
+
+class DataSettings(Section):
+    """CT volumes in HU to cut axial training images from."""
+
+    folder: Path | None = Field(None, description="folder of NIfTI or MHA volumes in HU")
+    files: tuple[str, ...] = Field((), description="names within the folder; all volumes if empty")
+    phantoms: int = Field(0, ge=0, description="procedural anatomies beside them")
+    phantom_share: float = Field(0.5, ge=0, le=1, description="probability of drawing a phantom where both exist")
+    voxel_size: tuple[float, float] = Field((1.5, 3.0), description="smallest and largest pixel, mm")
+
+
+class Phase(Section):
+    """A stretch of training on crops of one size."""
+
+    steps: int = Field(ge=1)
+    crop: int = Field(ge=8)
+    batch: int = Field(ge=1)
+
+
+class TrainSettings(Section):
+    """One training run: data, network, phases and optimiser."""
+
+    name: str = "prior"
+    description: str = ""
+    licences: tuple[str, ...] = Field((), description="one line a data source, for the card")
+    data: DataSettings
+    network: NetworkSettings = NetworkSettings()
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    learning_rate: float = Field(4e-4, gt=0)
+    warmup: int = Field(200, ge=0, description="steps of rising learning rate; it ends in a cosine to zero")
+    ema: float = Field(0.999, gt=0, lt=1, description="decay of the weights' moving average")
+    data_std: float = Field(0.5, gt=0, description="of training images, HU/1000")
+    log_sigma: tuple[float, float] = Field((-1.2, 1.3), description="mean and spread of ln(sigma) in training")
+    sigma_range: tuple[float, float] = (0.005, 20.0)
+    precision: str = Field("auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the hardware has it")
+    checkpoint_every: int = Field(500, ge=1)
+    seed: int = 0

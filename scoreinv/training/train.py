@@ -1,0 +1,199 @@
+"""Training a score network, from the first step to a folder that `load_prior` reads.
+
+The loss is EDM's (Karras et al. 2022, eq. 8): rms error of the preconditioned denoiser, weighted so that the network's
+target has unit variance at every noise level. Batch and noise are functions of (seed, step, rank), and everything that
+changes is in the checkpoint: a run that was killed continues as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scoreinv.priors.intensity import IntensityMap
+from scoreinv.priors.network import NetworkPrior, precondition
+from scoreinv.priors.storage import build_network, save_prior
+from scoreinv.training.card import card
+from scoreinv.training.data import CropSampler, load_groups, rng_of
+from scoreinv.training.settings import NetworkSettings, Phase, TrainSettings
+
+log = logging.getLogger("scoreinv")
+
+VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkPrior:
+    """Train a prior of CT slices; continues from `out/checkpoint.pt` if it is there.
+
+    Returns the prior that was written to `out/prior`: moving average of the weights, with its validation errors.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(mixed_precision="bf16" if _bf16(settings.precision) else "no")
+    sampler, validation = load_groups(settings.data, settings.seed)
+    arguments = network_arguments(settings.network)
+    torch.manual_seed(settings.seed)
+    network = build_network(arguments)
+    average = copy.deepcopy(network).requires_grad_(False).to(accelerator.device)
+    network = network.to(accelerator.device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
+    model, optimizer = accelerator.prepare(network, optimizer)
+
+    checkpoint = out / "checkpoint.pt"
+    step = _restore(checkpoint, network, average, optimizer, accelerator.device) if checkpoint.is_file() else 0
+    total = sum(phase.steps for phase in settings.phases)
+    meter = _Meter(out / "log.jsonl", total, progress and accelerator.is_main_process)
+    while step < total:
+        phase = _phase_at(settings.phases, step)
+        rng = rng_of(settings.seed, step, accelerator.process_index)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _rate(step, settings.warmup, total)
+        clean = sampler.draw(rng, phase.batch, phase.crop).to(accelerator.device)
+        with accelerator.autocast():
+            loss = edm_loss(model, clean, rng, settings)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+        _update_average(average, network, min(settings.ema, (1 + step) / (10 + step)))
+        meter.tick(step, float(loss.detach()))
+        if accelerator.is_main_process and (step % settings.checkpoint_every == 0 or step == total):
+            _save(checkpoint, step, network, average, optimizer)
+    prior = NetworkPrior(
+        average,
+        data_std=settings.data_std,
+        sigma_range=settings.sigma_range,
+        intensity=IntensityMap.attenuation(),
+        air=-1.0,
+        voxel_size=settings.data.voxel_size,
+        multiple=2 ** (len(settings.network.channels) - 1),
+        name=settings.name,
+    )
+    crop = settings.phases[-1].crop
+    prior.errors = validate(prior, validation, crop, settings.seed)
+    if accelerator.is_main_process:
+        save_prior(out / "prior", prior, arguments, card(settings, prior, total))
+    return prior
+
+
+def edm_loss(model: nn.Module, clean: Tensor, rng: np.random.Generator, settings: TrainSettings) -> Tensor:
+    """Mean of lambda(sigma) |D(x + sigma n; sigma) - x|^2 with lambda = (sigma^2 + s^2) / (sigma s)^2, s = data_std."""
+    mean, spread = settings.log_sigma
+    low, high = settings.sigma_range
+    sigma = np.exp(rng.normal(mean, spread, len(clean))).clip(low, high).astype(np.float32)
+    noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(clean.device)
+    s = torch.from_numpy(sigma).to(clean.device)
+    denoised = precondition(model, clean + s[:, None, None, None] * noise, s, settings.data_std)
+    weight = (s**2 + settings.data_std**2) / (s * settings.data_std) ** 2
+    return (weight[:, None, None, None] * (denoised - clean) ** 2).mean()
+
+
+def validate(
+    prior: NetworkPrior, sampler: CropSampler, crop: int, seed: int, images: int = 24
+) -> tuple[tuple[float, float], ...]:
+    """Pairs (sigma, rms denoising error) on validation crops, network units."""
+    clean = sampler.draw(rng_of(seed, 0, 0, 1), images, crop)[:, 0]
+    noise = torch.from_numpy(rng_of(seed, 0, 0, 2).standard_normal(clean.shape, dtype=np.float32))
+    low, high = prior.sigma_min, prior.sigma_max
+    errors = []
+    with torch.no_grad():
+        for sigma in (s for s in VALIDATION_SIGMAS if low <= s <= high):
+            denoised = torch.cat([prior.denoise(z, sigma) for z in (clean + sigma * noise).split(8)])
+            errors.append((sigma, float((denoised - clean).square().mean().sqrt())))
+    return tuple(errors)
+
+
+def network_arguments(settings: NetworkSettings) -> dict[str, Any]:
+    """Arguments of diffusers' UNet2DModel: attention at the lowest level only, where it is cheap."""
+    levels = len(settings.channels)
+    return {
+        "in_channels": 1,
+        "out_channels": 1,
+        "layers_per_block": settings.layers_per_block,
+        "block_out_channels": list(settings.channels),
+        "down_block_types": ["DownBlock2D"] * (levels - 1) + ["AttnDownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D"] + ["UpBlock2D"] * (levels - 1),
+        "norm_num_groups": settings.norm_groups,
+        "attention_head_dim": settings.attention_head_dim,
+    }
+
+
+def _phase_at(phases: Sequence[Phase], step: int) -> Phase:
+    for phase in phases:
+        if step < phase.steps:
+            return phase
+        step -= phase.steps
+    return phases[-1]
+
+
+def _rate(step: int, warmup: int, total: int) -> float:
+    return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        for mean, current in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(current, 1 - decay)
+
+
+def _bf16(precision: str) -> bool:
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _save(path: Path, step: int, network: nn.Module, average: nn.Module, optimizer: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    state = {
+        "step": step,
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def _restore(path: Path, network: nn.Module, average: nn.Module, optimizer: Any, device: torch.device) -> int:
+    state = torch.load(path, map_location=device, weights_only=True)
+    network.load_state_dict(state["network"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("continuing from %s at step %d", path, state["step"])
+    return int(state["step"])
+
+
+class _Meter:
+    """A progress bar, and a line of JSON every hundred steps."""
+
+    def __init__(self, path: Path, total: int, progress: bool) -> None:
+        from tqdm import tqdm
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.losses, self.since = path, [], time.perf_counter()
+        self.bar = tqdm(total=total, desc="train", unit="step", disable=not progress)
+
+    def tick(self, step: int, loss: float) -> None:
+        self.losses.append(loss)
+        self.bar.update(step - self.bar.n)
+        if step % 100 == 0:
+            mean, self.losses = float(np.mean(self.losses)), []
+            self.bar.set_postfix(loss=f"{mean:.4f}")
+            seconds, self.since = time.perf_counter() - self.since, time.perf_counter()
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, "loss": mean, "seconds": seconds}) + "\n")
