@@ -1,19 +1,24 @@
 """What a scanner does: linear operators with exact adjoints, geometries, noise models, solvers."""
 
+from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
 from scoreinv.operators.linear import LinearOperator, Stack
+from scoreinv.operators.rays import RayTransform
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 
 __all__ = [
     "CGResult",
+    "ConeBeamCT",
     "ConeBeamGeometry",
     "FiniteDifference",
     "Gaussian",
     "Likelihood",
     "LinearOperator",
+    "ParallelBeamCT",
     "ParallelBeamGeometry",
+    "RayTransform",
     "Rays",
     "Stack",
     "TransmissionPoisson",

@@ -1,93 +1,91 @@
+# mypy: allow-untyped-defs
 """Joseph's line integrals in compiled code: the kernels behind `RayTransform`.
 
-Along its driving axis k, the one of its largest step in voxels, a ray is the line a = a0 + n da, b = b0 + n db over the
-slices n of k. Its integral is the sum over slices of the image interpolated bilinearly in the plane of (a, b), times the
-length of the ray within a slice [Joseph 1982, IEEE TMI 1:192-196]. Positions are in voxels, (0, 0, 0) the middle of the
-first; axes k, a, b follow each other cyclically.
+Along its driving axis k, that of its largest step in voxels, a ray is the line a = a0 + n da, b = b0 + n db over the
+slices n of k. Its integral is the sum over slices of the image interpolated bilinearly in the plane of (a, b), times
+the length of ray within a slice [Joseph 1982, IEEE TMI 1:192-196]. Positions are in voxels, (0, 0, 0) being the middle
+of the first one; the axes k, a, b follow each other cyclically.
 
 How the work is laid out, and why:
 
-* Rays go in blocks of BLOCK. `_trace` writes the lines of a block into one flat table, a row per quantity, each row at a
-  constant offset: so the compiler sees that rows do not overlap, and vectorises. At 4 ns a ray this is cheap enough for
-  every slab of the adjoint to repeat it, and nothing is stored per ray.
-* A ray is clipped once. Outside slices [ENTER, LEAVE) it meets no voxel; in [INNER, OUTER) all four neighbours exist and
-  the slice is crossed in full, so that no step is tested. The few steps between are taken by `_edge`, one by one.
-* A block advances TILE slices at a time, so that neighbouring rays find the rows they share still in the cache.
+* Rays go in blocks of BLOCK. `_trace` writes the lines of a block into one flat table, a row per quantity at a constant
+  offset: so the compiler sees that rows do not overlap, and vectorises. At some 3 ns a ray, every slab of the adjoint
+  can afford to do it again, and nothing is stored per ray.
+* A ray is clipped once. Outside the slices [ENTER, LEAVE) it meets no voxel; in [INNER, OUTER) all four neighbours
+  exist and the slice is crossed in full, so steps need no test. `_edge` takes the few steps between, one by one.
+* Blocks follow narrow strips of the detector, row after row, so that the sheet of voxels shared by two rows fits the
+  cache; within a block rays advance TILE slices at a time, except along x, where a whole row is contiguous.
 * In the adjoint a task owns a slab of slices of the driving axis. A step writes to its own slice alone, so slabs never
-  collide: no atomics, no volume per thread. A voxel receives its rays in their order whatever the slabs, hence the same
+  collide: no atomics, no volume per thread. A voxel receives its rays in one order whatever the slabs, hence the same
   bits for any number of threads. Both directions are one function, `_march`, so their weights cannot differ.
 
 The kernels release the GIL and are run by Python threads: numba's OpenMP layer dies in a forked child, and its own pool
 must not be entered by two threads at once.
+
+In all functions `grid` is (shape, voxel size in mm, middle of the first voxel in mm), each a tuple (z, y, x), and
+`rays` is (shape (views, v, u), start, start_v, start_u, end, end_v, end_u), arrays (views, 3) float64 in mm as in
+`geometry.Rays`.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.extending import intrinsic
 
-BLOCK = 32  # rays
-TILE = 16  # slices; along x a cache line of float32
-MARGIN = 1e-6  # voxels that an inner step keeps from the border, far above the rounding of a position
+BLOCK = 64  # rays
+TILE = 32  # slices
+MARGIN = 1e-6  # voxels by which inner steps stay clear of the border, far above the rounding of a position
 
-# Offsets of the rows of a block's table: end points, line, segment along k, length within a slice, slices.
+# Rows of the table, as offsets: end points, line, ends of the segment along k, length within a slice, slices.
 K0, A0, B0, K1, A1, B1, DA, DB, LOW, HIGH, LENGTH, ENTER, INNER, OUTER, LEAVE = np.arange(15, dtype=np.uintp) * BLOCK
 ROWS = 15
 
 _f32 = np.float32
-_at = np.uintp  # an unsigned index is used as it is; a signed one is tested for counting from the end
+_at = np.uintp  # an unsigned index is used as it is; a signed one is first tested for counting from the end
 _jit = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @_jit
-def forward(image, data, grid, rays, axes, begin, end):  # type: ignore[no-untyped-def]
-    """Write the integrals of rays [begin, end) into `data`.
+def forward(image, data, grid, rays, axes, begin, end):
+    """Write the integrals along the rays of blocks [begin, end).
 
     Args:
         image: (voxels,) float32, the flat volume.
         data: (rays,) float32.
-        grid: shape, voxel size (mm) and middle of the first voxel (mm), each a tuple (z, y, x).
-        rays: shape (views, v, u), then start, start_v, start_u, end, end_v, end_u, each (views, 3) float64, mm.
-        axes: tuple of three flags, the driving axes that occur.
+        axes: three flags, the driving axes that occur.
     """
-    shape = grid[0]
-    table, cell, fa, fb = _scratch()
+    work = _workspace()
     for block in range(begin, end):
         first, last = _rays_of(block, rays[0])
         data[first:last] = 0
         for k in range(3):
-            if axes[k] and _trace(k, grid, rays, first, last, table):
-                depth = shape[k] if k == 2 else TILE
-                for low in range(0, shape[k], depth):
-                    _march(False, image, data, k, shape, low, min(low + depth, shape[k]), first, last, table, cell, fa, fb)
+            if axes[k]:
+                _sweep(False, image, data, grid, rays, k, 0, grid[0][k], first, last, work)
 
 
 @_jit
-def adjoint(image, data, grid, rays, k, low, high):  # type: ignore[no-untyped-def]
-    """Add the rays of driving axis k to slices [low, high) of that axis. Arguments as in `forward`."""
-    table, cell, fa, fb = _scratch()
+def adjoint(image, data, grid, rays, k, low, high):
+    """Add all rays of driving axis k to slices [low, high) of that axis. Arrays as in `forward`."""
+    work = _workspace()
+    for block in range(blocks(rays[0])):
+        first, last = _rays_of(block, rays[0])
+        _sweep(True, image, data, grid, rays, k, low, high, first, last, work)
+
+
+@_jit
+def drives(grid, rays, k):
+    """Whether axis k is the driving axis of any ray."""
+    table = _workspace()[0]
     for block in range(blocks(rays[0])):
         first, last = _rays_of(block, rays[0])
         if _trace(k, grid, rays, first, last, table):
-            depth = high - low if k == 2 else TILE
-            for n in range(low, high, depth):
-                _march(True, image, data, k, grid[0], n, min(n + depth, high), first, last, table, cell, fa, fb)
-
-
-@_jit
-def drives(grid, rays, k):  # type: ignore[no-untyped-def]
-    """Whether axis k is the driving axis of any ray."""
-    table = np.empty(ROWS * BLOCK)
-    total = rays[0][0] * rays[0][1] * rays[0][2]
-    for first in range(0, total, BLOCK):
-        if _trace(k, grid, rays, first, min(first + BLOCK, total), table):
             return True
     return False
 
 
 @_jit
-def blocks(shape):  # type: ignore[no-untyped-def]
-    """The number of blocks of rays (views, v, u)."""
+def blocks(shape):
+    """The number of blocks of rays of shape (views, v, u)."""
     views, rows, columns = shape
     if columns <= BLOCK:
         return -(-views * rows * columns // BLOCK)
@@ -95,8 +93,8 @@ def blocks(shape):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _rays_of(block, shape):  # type: ignore[no-untyped-def]
-    """First and last ray of a block. Blocks go down the rows of a narrow strip of the detector, then to the next strip."""
+def _rays_of(block, shape):
+    """The flat indices [first, last) of the rays of a block."""
     views, rows, columns = shape
     if columns <= BLOCK:
         return block * BLOCK, min((block + 1) * BLOCK, views * rows * columns)
@@ -107,54 +105,65 @@ def _rays_of(block, shape):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _scratch():  # type: ignore[no-untyped-def]
-    """The table of a block; for the steps of a tile: the flat index of the cell, and the place in it along a and b."""
+def _workspace():
+    """Table of a block; then for the steps of a tile: flat index of the cell, place within it along a and along b."""
     return np.empty(ROWS * BLOCK), np.empty(TILE, np.int64), np.empty(TILE, _f32), np.empty(TILE, _f32)
 
 
 @_jit
-def _trace(k, grid, rays, first, last, table):  # type: ignore[no-untyped-def]
-    """Fill the table with rays [first, last) as seen along axis k; the number of rays that have it as driving axis."""
+def _sweep(spread, image, data, grid, rays, k, low, high, first, last, work):
+    """Take those of the rays [first, last) whose driving axis is k through slices [low, high)."""
+    if _trace(k, grid, rays, first, last, work[0]):
+        # Along x a tile lies in few cache lines, too few for the processor to fetch at once; so the plane that the next
+        # row of rays will enter is asked for early. Along y and z a tile spreads over many lines and needs no help.
+        ahead = _next_plane(first, grid, rays) if k == 2 else 0
+        depth = high - low if k == 2 else TILE
+        for n in range(low, high, depth):
+            _march(spread, image, data, grid[0], k, n, min(n + depth, high), first, last, ahead, work)
+
+
+@_jit
+def _trace(k, grid, rays, first, last, table):
+    """Fill the table with the rays [first, last) as lines along k; the number of rays whose driving axis k is."""
     shape, size, _ = grid
     a, b = (k + 1) % 3, (k + 2) % 3
     count = last - first
     _ends(k, grid, rays, first, last, table)
     found = _lines(shape[k], k < a, k < b, size[k], size[a], size[b], count, table)
     if found:
-        _clip(shape[a], count, A0, DA, table)
-        _clip(shape[b], count, B0, DB, table)
+        _clip(shape[a], A0, DA, count, table)
+        _clip(shape[b], B0, DB, count, table)
     return found
 
 
 @_jit
-def _ends(k, grid, rays, first, last, table):  # type: ignore[no-untyped-def]
+def _ends(k, grid, rays, first, last, table):
     """End points in voxels, coordinates in the order k, a, b."""
     _, size, origin = grid
     (_, rows, columns), start, start_v, start_u, end, end_v, end_u = rays
-    for point, (base, base_v, base_u) in enumerate(((start, start_v, start_u), (end, end_v, end_u))):
+    for side, (base, base_v, base_u) in enumerate(((start, start_v, start_u), (end, end_v, end_u))):
         for c in range(3):
             axis = (k + c) % 3
-            scale = 1 / size[axis]
-            out = (3 * point + c) * BLOCK
+            row = (3 * side + c) * BLOCK
             if rows * columns == 1:
                 for ray in range(first, last):
-                    table[_at(out + ray - first)] = (base[ray, axis] - origin[axis]) * scale
+                    table[_at(row + ray - first)] = (base[_at(ray), axis] - origin[axis]) / size[axis]
                 continue
             ray = first
             while ray < last:
                 view, pixel = divmod(ray, rows * columns)
                 i, j = divmod(pixel, columns)
                 run = min(columns - j, last - ray)
-                offset = (base[view, axis] + i * base_v[view, axis] - origin[axis]) * scale
-                step = base_u[view, axis] * scale
+                offset = (base[view, axis] + i * base_v[view, axis] - origin[axis]) / size[axis]
+                step = base_u[view, axis] / size[axis]
                 for m in range(run):
-                    table[_at(out + ray - first + m)] = offset + (j + m) * step
+                    table[_at(row + ray - first + m)] = offset + (j + m) * step
                 ray += run
 
 
 @_jit
-def _lines(slices, before_a, before_b, size_k, size_a, size_b, count, table):  # type: ignore[no-untyped-def]
-    """Turn end points into lines; rays with another driving axis get no slices. Ties go to the earlier axis."""
+def _lines(slices, before_a, before_b, size_k, size_a, size_b, count, table):
+    """Turn end points into lines. Ties go to the earlier axis; a ray with another driving axis enters no slice."""
     found = 0
     for r in range(count):
         q = _at(r)
@@ -182,8 +191,8 @@ def _lines(slices, before_a, before_b, size_k, size_a, size_b, count, table):  #
 
 
 @_jit
-def _clip(size, count, position, slope, table):  # type: ignore[no-untyped-def]
-    """Narrow the slices to those where the line is near the grid, -1 < a < size, or within it, 0 <= a < size - 1."""
+def _clip(size, position, slope, count, table):
+    """Narrow the slices to those where a line is near the grid, -1 <= a <= size, and within it, 0 <= a < size - 1."""
     middle = (size - 1) / 2
     near, within = middle + 1, middle - MARGIN
     for r in range(count):
@@ -199,46 +208,43 @@ def _clip(size, count, position, slope, table):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _march(spread, image, data, k, shape, low, high, first, last, table, cell, fa, fb):  # type: ignore[no-untyped-def]
-    """Take rays [first, last) through slices [low, high), at most TILE: collect from the image, or spread into it."""
+def _march(spread, image, data, shape, k, low, high, first, last, ahead, work):
+    """Take the rays of the table through slices [low, high): collect from the image, or spread into it."""
+    table, cell, fa, fb = work
     strides = (shape[1] * shape[2], shape[2], 1)
     a, b = (k + 1) % 3, (k + 2) % 3
     sk, sa, sb = strides[k], strides[a], strides[b]
     for ray in range(first, last):
         q = _at(ray - first)
-        if not (table[LEAVE + q] > low and table[ENTER + q] < high):
+        if table[LEAVE + q] <= low or table[ENTER + q] >= high or table[ENTER + q] >= table[LEAVE + q]:
             continue
         enter, leave = int(max(table[ENTER + q], low)), int(min(table[LEAVE + q], high))
         inner, outer = int(max(table[INNER + q], enter)), int(min(table[OUTER + q], leave))
         if inner >= outer:
             inner = outer = leave
         a0, da, b0, db, length = table[A0 + q], table[DA + q], table[B0 + q], table[DB + q], _f32(table[LENGTH + q])
-        value = length * data[_at(ray)] if spread else _f32(0)
+        value = length * data[_at(ray)]
         total = _f32(0)
         for n in range(inner, outer, TILE):
             _cells(n, a0, da, b0, db, sk, sa, sb, cell, fa, fb)
+            if ahead:
+                for m in range(0, TILE, 5):  # some three lines in sixteen steps of a slanted ray
+                    _prefetch(image, cell[_at(m)] + ahead)
             if spread:
                 _scatter(image, value, min(TILE, outer - n), sa, sb, cell, fa, fb)
             else:
                 total += _gather(image, min(TILE, outer - n), sa, sb, cell, fa, fb)
-        n = enter
-        while n < leave:
-            if n == inner:
-                n = outer
-                continue
-            covered = min(table[HIGH + q], n + 0.5) - max(table[LOW + q], n - 0.5)
-            if covered > 0:
-                total += _edge(
-                    spread, image, value, covered, a0 + n * da, b0 + n * db, n * sk, sa, sb, shape[a], shape[b]
-                )
-            n += 1
+        for begin, end in ((enter, inner), (outer, leave)):
+            for n in range(begin, end):
+                part = min(table[HIGH + q], n + 0.5) - max(table[LOW + q], n - 0.5)
+                total += _edge(spread, image, value, part, a0 + n * da, b0 + n * db, n * sk, sa, sb, shape[a], shape[b])
         if not spread:
             data[_at(ray)] += length * total
 
 
 @_jit
-def _cells(low, a0, da, b0, db, sk, sa, sb, cell, fa, fb):  # type: ignore[no-untyped-def]
-    """Where the line crosses TILE slices from `low` on."""
+def _cells(low, a0, da, b0, db, sk, sa, sb, cell, fa, fb):
+    """Where a line crosses the TILE slices from `low` on; a fixed number, whether all are used or not, is fastest."""
     for m in range(TILE):
         n = float(low + m)
         a, b = a0 + n * da, b0 + n * db
@@ -248,7 +254,8 @@ def _cells(low, a0, da, b0, db, sk, sa, sb, cell, fa, fb):  # type: ignore[no-un
 
 
 @_jit
-def _gather(image, count, sa, sb, cell, fa, fb):  # type: ignore[no-untyped-def]
+def _gather(image, count, sa, sb, cell, fa, fb):
+    """The sum over steps of the image interpolated."""
     total = _f32(0)
     for m in range(count):
         p, x, y = cell[_at(m)], fa[_at(m)], fb[_at(m)]
@@ -261,7 +268,8 @@ def _gather(image, count, sa, sb, cell, fa, fb):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def _scatter(image, value, count, sa, sb, cell, fa, fb):  # type: ignore[no-untyped-def]
+def _scatter(image, value, count, sa, sb, cell, fa, fb):
+    """The transpose of `_gather`."""
     for m in range(count):
         p, x, y = cell[_at(m)], fa[_at(m)], fb[_at(m)]
         far = value * y
@@ -274,18 +282,45 @@ def _scatter(image, value, count, sa, sb, cell, fa, fb):  # type: ignore[no-unty
 
 
 @_jit
-def _edge(spread, image, value, covered, a, b, p, sa, sb, size_a, size_b):  # type: ignore[no-untyped-def]
-    """One step where neighbours may be missing or the segment covers only part of the slice; missing ones are zero."""
+def _edge(spread, image, value, part, a, b, p, sa, sb, size_a, size_b):
+    """One step where neighbours may be missing, which count as zero, or only part of the slice is crossed."""
     ia, ib = int(np.floor(a)), int(np.floor(b))
-    x, y = a - ia, b - ib
     total = _f32(0)
-    for i, weight_a in ((ia, 1.0 - x), (ia + 1, x)):
-        for j, weight_b in ((ib, 1.0 - y), (ib + 1, y)):
+    if part <= 0:
+        return total
+    for i, weight_a in ((ia, 1.0 - (a - ia)), (ia + 1, a - ia)):
+        for j, weight_b in ((ib, 1.0 - (b - ib)), (ib + 1, b - ib)):
             if 0 <= i < size_a and 0 <= j < size_b:
                 voxel = _at(p + i * sa + j * sb)
-                weight = _f32(covered * weight_a * weight_b)
+                weight = _f32(part * weight_a * weight_b)
                 if spread:
                     image[voxel] += weight * value
                 else:
                     total += weight * image[voxel]
     return total
+
+
+@_jit
+def _next_plane(first, grid, rays):
+    """How far on the plane lies, from the cells of this row of rays, that the next row will touch first; 0 if none."""
+    (_, rows, columns), _, start_v, _, _, end_v, _ = rays
+    view = first // (rows * columns)
+    climb = start_v[view, 0] + end_v[view, 0]
+    plane = grid[0][1] * grid[0][2]
+    return 2 * plane if climb > 0 else (-plane if climb < 0 else 0)
+
+
+@intrinsic
+def _prefetch(typing_context, image, index):
+    """Ask for the cache line of a voxel; an index outside the image does no harm."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        builder.call(prefetch, [address, flag(0), flag(3), flag(1)])  # to read, keep, data
+        return context.get_dummy_value()
+
+    return types.none(image, index), generate

@@ -238,7 +238,7 @@ class ConeBeamGeometry:
         P = np.asarray(matrices, dtype=np.float64)
         if P.ndim != 3 or P.shape[1:] != (3, 4):
             raise ValueError(f"ConeBeamGeometry: projection matrices have shape {P.shape}, expected (views, 3, 4)")
-        if np.any(np.abs(np.linalg.det(P[:, :, :3])) < 1e-12 * np.abs(P[:, :, :3]).max() ** 3):
+        if np.any(np.abs(np.linalg.det(P[:, :, :3])) <= 1e-12 * np.abs(P[:, :, :3]).max() ** 3):
             raise ValueError("ConeBeamGeometry: a projection matrix has no finite source; use ParallelBeamGeometry")
         back = np.linalg.inv(P[:, :, :3])  # columns: direction of one pixel along u, along v, and of pixel (0, 0)
         sources = -np.einsum("nij,nj->ni", back, P[:, :, 3])

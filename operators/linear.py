@@ -132,8 +132,10 @@ class LinearOperator(ABC):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}: {what} must be a torch.Tensor, got {type(x).__name__}; use torch.as_tensor")
         if x.ndim < len(shape) or tuple(x.shape[x.ndim - len(shape) :]) != shape:
+            verb = "has" if what == "image" else "have"
             raise ValueError(
-                f"{name}: {what} has shape {_text(x.shape)}, expected (*batch, {', '.join(map(str, shape))}){self._hint(what)}"
+                f"{name}: {what} {verb} shape {_text(x.shape)}, expected (*batch, {', '.join(map(str, shape))})"
+                f"{self._hint(what, tuple(x.shape))}"
             )
         if x.dtype != dtype:
             raise TypeError(f"{name}: {what} is {_name(x.dtype)}, expected {_name(dtype)}; convert with .to({dtype})")
@@ -142,8 +144,8 @@ class LinearOperator(ABC):
                 f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
             )
 
-    def _hint(self, what: str) -> str:
-        """What to try when the shape of an image or of measurements is wrong, starting with a semicolon."""
+    def _hint(self, what: str, shape: tuple[int, ...]) -> str:
+        """What to try when the "image" or the "measurements" have this wrong shape, starting with a semicolon."""
         return ""
 
 

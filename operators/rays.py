@@ -15,47 +15,42 @@ from torch import Tensor
 from scoreinv.operators.geometry import Rays, Volume
 from scoreinv.operators.linear import LinearOperator
 
+_CACHE_LINE = 16  # voxels; slabs along x of whole lines, so that threads do not write to the same one
 _POINTS = ("start", "start_v", "start_u", "end", "end_v", "end_u")
 
 
 class RayTransform(LinearOperator):
     """Integrals of an image along rays, by Joseph's method, with its exact transpose.
 
-    A ray is the segment from its start to its end. Along its driving axis, that of its largest step in voxels, each slice
-    it crosses contributes the image interpolated bilinearly at the crossing times the length of ray within the slice
-    [Joseph 1982, IEEE TMI 1:192-196]. Outside the grid the image is zero. A segment that begins or ends within a slice
-    gets its part of it, so integrals over the pieces of a segment add up. A ray that misses the grid, or whose ends
-    coincide, gives 0.
+    A ray is the segment from its start to its end. Its driving axis is that of its largest step in voxels. Each slice
+    of this axis contributes the image interpolated bilinearly where the ray crosses, times the length of ray within the
+    slice [Joseph 1982, IEEE TMI 1:192-196]. A segment that begins or ends within a slice counts with its part of it, so
+    that the integrals over the pieces of a segment add up. Outside the grid the image is zero; a ray that misses it, or
+    whose ends coincide, gives 0.
 
-    The image (z, y, x) float32 per mm gives (views, v, u) float32 without dimension. Both directions are computed on
-    the CPU with `torch.get_num_threads()` threads, and their result does not depend on that number, to the last bit.
-    The adjoint needs no memory beyond its output.
+    Image (z, y, x) float32, in 1/mm; integrals (views, v, u) float32, without dimension. Both directions run on the CPU
+    with `torch.get_num_threads()` threads, and to the last bit their results do not depend on that number. The adjoint
+    needs no memory beyond its output.
 
     Args:
         rays: where the rays run, mm.
         volume: the grid of the image.
 
     Raises:
-        ValueError: if end points are not finite or not (views, 3).
+        ValueError: if the end points are not finite or do not agree in number.
     """
 
     def __init__(self, rays: Rays, volume: Volume) -> None:
         super().__init__(in_shape=volume.shape, out_shape=rays.shape, device="cpu")
         self.rays = rays
         self.volume = volume
-        points = [_read_only(getattr(rays, name)) for name in _POINTS]
-        for name, values in zip(_POINTS, points, strict=True):
-            if values.shape != (rays.shape[0], 3) or not np.isfinite(values).all():
-                raise ValueError(
-                    f"RayTransform: {name} has shape {values.shape}, expected ({rays.shape[0]}, 3) finite positions in mm"
-                )
         # Plain tuples of fixed types, so that the kernels are compiled once for all scans.
-        self._rays = (tuple(int(n) for n in rays.shape), *points)
+        self._rays = (self.out_shape, *(_vectors(rays, name) for name in _POINTS))
         self._grid = (volume.shape, volume.voxel_size, tuple(float(position) for position in volume.first_voxel))
 
     def subset(self, i: int, n: int) -> RayTransform:
         """The transform along the rays of views i, i + n, i + 2n, ..."""
-        views = self.rays.shape[0]
+        views = self.out_shape[0]
         if not 0 <= i < n <= views:
             raise ValueError(f"RayTransform: subset {i} of {n}; expected 0 <= i < n <= {views} views")
         points = [getattr(self.rays, name)[i::n] for name in _POINTS]
@@ -63,7 +58,7 @@ class RayTransform(LinearOperator):
 
     @cached_property
     def _axes(self) -> tuple[bool, ...]:
-        """Which axes are the driving axis of some ray."""
+        """Which axes (z, y, x) are the driving axis of some ray."""
         from scoreinv.operators import _joseph
 
         return tuple(bool(_joseph.drives(self._grid, self._rays, k)) for k in range(3))
@@ -71,53 +66,59 @@ class RayTransform(LinearOperator):
     def _apply(self, x: Tensor) -> Tensor:
         from scoreinv.operators import _joseph
 
-        images = x.detach().reshape(-1, math.prod(self.in_shape)).contiguous().numpy()
+        images = _flat(x, self.in_shape)
         data = np.empty((len(images), math.prod(self.out_shape)), dtype=np.float32)
-        pieces = _pieces(_joseph.blocks(self.out_shape), 16 * torch.get_num_threads(), 1)
+        axes = self._axes
 
-        def integrate(image: Any, values: Any, begin: int, end: int) -> None:
-            _joseph.forward(image, values, self._grid, self._rays, self._axes, begin, end)
+        def collect(item: int, begin: int, end: int) -> None:
+            _joseph.forward(images[item], data[item], self._grid, self._rays, axes, begin, end)
 
-        _run(integrate, [(*pair, *piece) for pair in zip(images, data, strict=True) for piece in pieces])
+        pieces = _pieces(_joseph.blocks(self.out_shape), 16 * torch.get_num_threads())
+        _run(collect, [(item, *piece) for item in range(len(images)) for piece in pieces])
         return torch.from_numpy(data).reshape(*x.shape[: x.ndim - 3], *self.out_shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         from scoreinv.operators import _joseph
 
-        data = y.detach().reshape(-1, math.prod(self.out_shape)).contiguous().numpy()
+        data = _flat(y, self.out_shape)
         images = np.zeros((len(data), math.prod(self.in_shape)), dtype=np.float32)
 
-        def spread(image: Any, values: Any, k: int, low: int, high: int) -> None:
-            _joseph.adjoint(image, values, self._grid, self._rays, k, low, high)
+        def spread(item: int, k: int, low: int, high: int) -> None:
+            _joseph.adjoint(images[item], data[item], self._grid, self._rays, k, low, high)
 
-        # One driving axis after the other: slabs of different axes cross.
+        # One driving axis after the other, since slabs of different axes cross. Few slabs, since each goes through all
+        # rays; two a thread, since those at the rim have less to do.
         for k in range(3):
             if self._axes[k]:
-                slabs = _pieces(self.in_shape[k], 4 * torch.get_num_threads(), _joseph.TILE)
-                _run(spread, [(*pair, k, *slab) for pair in zip(images, data, strict=True) for slab in slabs])
+                slabs = _pieces(self.in_shape[k], 2 * torch.get_num_threads(), _CACHE_LINE)
+                _run(spread, [(item, k, *slab) for item in range(len(data)) for slab in slabs])
         return torch.from_numpy(images).reshape(*y.shape[: y.ndim - 3], *self.in_shape)
 
 
-def _pieces(total: int, number: int, multiple: int) -> list[tuple[int, int]]:
-    """[0, total) in about `number` pieces whose size is a multiple of `multiple`."""
-    size = multiple * max(1, -(-total // (number * multiple)))
+def _vectors(rays: Rays, name: str) -> Any:
+    """One field of `rays` as the kernels take it: contiguous and, always, read-only."""
+    values = np.ascontiguousarray(getattr(rays, name), dtype=np.float64).view()
+    if values.shape != (rays.shape[0], 3):
+        raise ValueError(f"RayTransform: {name} of the rays has shape {values.shape}, expected ({rays.shape[0]}, 3)")
+    if not np.isfinite(values).all():
+        raise ValueError(f"RayTransform: {name} of the rays holds NaN or Inf; expected positions in mm")
+    values.flags.writeable = False
+    return values
+
+
+def _flat(tensor: Tensor, shape: tuple[int, ...]) -> Any:
+    """(*batch, *shape) as an array (batch, items), without copying what is contiguous."""
+    return tensor.detach().contiguous().numpy().reshape(math.prod(tensor.shape[: -len(shape)]), math.prod(shape))
+
+
+def _pieces(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """[0, total) cut into at most `number` pieces, their sizes multiples of `multiple`."""
+    size = multiple * max(1, math.ceil(total / (number * multiple)))
     return [(begin, min(begin + size, total)) for begin in range(0, total, size)]
 
 
-def _run(task: Callable[..., None], arguments: Iterable[tuple[Any, ...]]) -> None:
-    """Do all tasks, on torch's number of threads. A pool of their own each time: fork and nested calls do no harm."""
-    arguments = list(arguments)
-    threads = min(torch.get_num_threads(), len(arguments))
-    if threads < 2:
-        for values in arguments:
-            task(*values)
-        return
-    with ThreadPoolExecutor(threads) as pool:
+def _run(task: Callable[..., None], arguments: Iterable[tuple[int, ...]]) -> None:
+    """Do all tasks on torch's number of threads. The pool lives for one call: nothing to break in a forked child."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for done in [pool.submit(task, *values) for values in arguments]:
             done.result()
-
-
-def _read_only(points: Any) -> Any:
-    values = np.ascontiguousarray(points, dtype=np.float64).view()
-    values.flags.writeable = False
-    return values

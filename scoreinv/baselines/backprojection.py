@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Volume
@@ -31,9 +33,13 @@ def backproject(
     padded = np.pad(projections.astype(np.float32, copy=False), ((0, 0), (1, 1), (1, 1)))
     rows = _shadow_matrices(geometry)
     first, step = volume.first_voxel, np.diag(volume.voxel_size)
-    start = rows[:, :, :3] @ first + rows[:, :, 3]
+    start = np.ascontiguousarray(rows[:, :, :3] @ first + rows[:, :, 3])
     out = np.empty(volume.shape, dtype=np.float32)
-    _kernel()(padded, np.ascontiguousarray(start), np.ascontiguousarray(rows[:, :, :3] @ step), out)
+    step = np.ascontiguousarray(rows[:, :, :3] @ step)
+    kernel = _kernel()
+    # The kernel releases the GIL. Threads of Python's own, because numba's do not survive a fork.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(lambda z: kernel(padded, start, step, out, z), range(len(out))))
     return out
 
 
@@ -60,12 +66,11 @@ def _shadow_matrices(geometry: ConeBeamGeometry | ParallelBeamGeometry) -> NDArr
 def _kernel() -> Any:
     import numba
 
-    @numba.njit(parallel=True, fastmath=True, cache=True)
-    def backproject_voxels(padded, start, step, out):  # type: ignore[no-untyped-def]
+    @numba.njit(nogil=True, fastmath=True, cache=True)
+    def backproject_slice(padded, start, step, out, z):  # type: ignore[no-untyped-def]
         views, n_v, n_u = padded.shape
-        n_z, n_y, n_x = out.shape
-        for line in numba.prange(n_z * n_y):
-            z, y = line // n_y, line % n_y
+        _, n_y, n_x = out.shape
+        for y in range(n_y):
             total = np.zeros(n_x, dtype=np.float32)
             for view in range(views):
                 p = padded[view]
@@ -85,4 +90,4 @@ def _kernel() -> Any:
                         total[x] += np.float32(inverse * inverse) * (upper + wi * (lower - upper))
             out[z, y] = total
 
-    return backproject_voxels
+    return backproject_slice

@@ -36,9 +36,10 @@ _TOLERANCE = 0.02
 def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ramp") -> Tensor:
     """Feldkamp-Davis-Kress reconstruction of a circular cone-beam scan; filtered back-projection of a parallel one.
 
-    mu = sum over views of dbeta R^2 / depth^2 (h * w cos p), with p weighted for the obliquity of its rays and for lines
-    measured twice, h the band-limited ramp along u, and R / depth the magnification of the voxel relative to the axis.
-    Exact in the plane of the orbit, approximate elsewhere.
+    mu = sum over views of dbeta R^2 / depth^2 (h * w p): projections p are weighted (w) for the obliquity of their rays
+    and for lines measured twice, convolved along u with the band-limited ramp h, and read by every voxel at its shadow,
+    with R the radius of the orbit and depth the voxel's distance from the source, seen along the central ray. Exact in
+    the plane of the orbit, approximate elsewhere.
 
     Args:
         operator: ConeBeamCT or ParallelBeamCT, turning about the z axis; full turn, short scan or displaced detector.
@@ -46,11 +47,12 @@ def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ram
         filter: "ramp", or the ramp times a "shepp-logan" or "hann" window, which trade resolution for noise.
 
     Returns:
-        (z, y, x), attenuation in 1/mm, on the measurements' device. Voxels that no view sees are 0.
+        (z, y, x), attenuation in 1/mm. Voxels that no view sees are 0.
 
     Raises:
         TypeError: for another kind of operator.
-        ValueError: for an orbit that is no circle about z, a tilted detector, another shape or an unknown filter.
+        ValueError: for an orbit that is no circle about z, a tilted detector, measurements of another shape or dtype,
+            or an unknown filter.
 
     Feldkamp, Davis and Kress 1984, JOSA A 1:612, eq. 28; Kak and Slaney 1988, eq. 3.61 (kernel) and 3.113 (fan beam);
     Parker 1982, Med. Phys. 9:254 and Wang 2002, Med. Phys. 29:1634 (lines measured twice).
@@ -61,15 +63,16 @@ def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ram
         raise TypeError(f"fdk: operator is {operator}, expected ConeBeamCT or ParallelBeamCT; use cgls or sart")
     if filter not in _FILTERS:
         raise ValueError(f"fdk: filter is {filter!r}, expected one of {', '.join(_FILTERS)}")
-    if tuple(measurements.shape) != geometry.shape:
+    if tuple(measurements.shape) != geometry.shape or measurements.dtype != operator.out_dtype:
         raise ValueError(
-            f"fdk: measurements have shape {tuple(measurements.shape)}, expected (views, v, u) = {geometry.shape}"
+            f"fdk: measurements are {tuple(measurements.shape)} {measurements.dtype}, expected (views, v, u) = "
+            f"{geometry.shape} {operator.out_dtype}"
         )
     scan = _cone_scan(geometry) if isinstance(geometry, ConeBeamGeometry) else _parallel_scan(geometry)
     weights = torch.as_tensor(_weights(scan), dtype=torch.float32)
-    weighted, wide = _widen(measurements.detach().cpu().float() * weights, geometry, scan)
+    weighted, wide = _widen(measurements.detach() * weights, geometry, scan)
     filtered = _ramp_filter(weighted, filter)
-    return torch.from_numpy(backproject(filtered.numpy(), wide, volume)).to(measurements.device)
+    return torch.from_numpy(backproject(filtered.numpy(), wide, volume))
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,8 @@ def _cone_scan(geometry: ConeBeamGeometry) -> _Scan:
     off = max(np.abs(radius - R).max(), np.abs(S[:, 0] - S[:, 0].mean()).max())
     if off > _TOLERANCE * R:
         raise ValueError(
-            f"fdk: sources are up to {off:.3g} mm off a circle about the z axis (radius {R:.4g} mm), expected a circular "
-            "orbit; use sart or cgls"
+            f"fdk: sources are up to {off:.3g} mm off a circle about the z axis (radius {R:.4g} mm), expected a "
+            "circular orbit; use sart or cgls"
         )
     outward = np.stack([np.zeros_like(radius), S[:, 1] / radius, S[:, 2] / radius], -1)
     angles, u, v = _detector_axes(geometry, outward, S)
@@ -139,9 +142,7 @@ def _parallel_scan(geometry: ParallelBeamGeometry) -> _Scan:
     return _Scan(angles, u, v, np.inf * one, one)
 
 
-def _detector_axes(
-    geometry: Geometry, outward: Array, origin: Array
-) -> tuple[Array, Array, Array]:
+def _detector_axes(geometry: Geometry, outward: Array, origin: Array) -> tuple[Array, Array, Array]:
     """Angles, and pixel positions along the tangent and along z; refuses a detector that is not square to the rays."""
     tangent = np.stack([np.zeros(len(outward)), outward[:, 2], -outward[:, 1]], -1)
     along_u, along_z = _dot(geometry.u_steps, tangent), geometry.v_steps[:, 0]

@@ -18,7 +18,7 @@ def sart(
     *,
     iterations: int = 10,
     subsets: int | None = None,
-    relaxation: float = 0.5,
+    relaxation: float = 1.0,
     nonnegative: bool = True,
 ) -> Tensor:
     """Simultaneous algebraic reconstruction with ordered subsets, from x = 0.
@@ -31,7 +31,8 @@ def sart(
         operator: A with views and entries >= 0, such as ConeBeamCT.
         measurements: line integrals y, (views, v, u).
         iterations: passes through all views, one forward and one adjoint each.
-        subsets: number of subsets, each of views spread over the scan; 1 is SIRT, the number of views is SART.
+        subsets: number of subsets, each of views spread over the scan; 1 is SIRT, the number of views is SART. None
+            takes pairs of views, but no more than 40 subsets, as many small steps carry the noise of many views along.
         relaxation: length of a step, in (0, 2).
         nonnegative: clip negative values after every step.
 
@@ -46,13 +47,15 @@ def sart(
     Appl. 24:40.
     """
     views = operator.out_shape[0]
-    subsets = min(views, max(1, views // 4)) if subsets is None else subsets
+    subsets = max(1, min(views // 2, 40)) if subsets is None else subsets
     if iterations < 1 or not 1 <= subsets <= views or not 0 < relaxation < 2:
         raise ValueError(
             f"sart: iterations {iterations}, subsets {subsets}, relaxation {relaxation}; expected iterations >= 1, "
             f"1 <= subsets <= {views} views and 0 < relaxation < 2"
         )
-    x = torch.zeros_like(operator.adjoint(measurements))
+    if tuple(measurements.shape) != operator.out_shape:
+        raise ValueError(f"sart: measurements have shape {tuple(measurements.shape)}, expected {operator.out_shape}")
+    x = measurements.new_zeros(operator.in_shape)
     parts = [(operator.subset(i, subsets), measurements[i::subsets]) for i in _spread(subsets)]
     ones = torch.ones_like(x)
     inverse_lengths = [_inverse(part.forward(ones)) for part, _ in parts]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreinv.priors.intensity import IntensityMap
-from scoreinv.priors.network import NetworkPrior, precondition
+from scoreinv.priors.network import NetworkPrior, bf16_pays, precondition
 from scoreinv.priors.storage import build_network, save_prior
 from scoreinv.training.card import card
 from scoreinv.training.data import CropSampler, load_groups, rng_of
@@ -40,7 +40,9 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     """
     from accelerate import Accelerator
 
-    accelerator = Accelerator(mixed_precision="bf16" if _bf16(settings.precision) else "no")
+    device = Accelerator().device
+    half = settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(device))
+    accelerator = Accelerator(mixed_precision="bf16" if half else "no")
     sampler, validation = load_groups(settings.data, settings.seed)
     arguments = network_arguments(settings.network)
     torch.manual_seed(settings.seed)
@@ -146,14 +148,6 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
     with torch.no_grad():
         for mean, current in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(current, 1 - decay)
-
-
-def _bf16(precision: str) -> bool:
-    if precision != "auto":
-        return precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _save(path: Path, step: int, network: nn.Module, average: nn.Module, optimizer: Any) -> None:

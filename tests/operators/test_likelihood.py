@@ -1,0 +1,112 @@
+import pytest
+import torch
+
+from scoreinv.operators import Gaussian, TransmissionPoisson
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+EXPECTED = torch.linspace(0.1, 6, 24).reshape(4, 6)
+COUNTS = TransmissionPoisson(1000.0, 5.0).simulate(EXPECTED, generator())
+MODELS = {
+    "gaussian": (Gaussian(0.3), EXPECTED + 0.2),
+    "gaussian of many sigmas": (Gaussian(torch.linspace(0.1, 1, 24).reshape(4, 6)), EXPECTED - 0.1),
+    "transmission": (TransmissionPoisson(1000.0), COUNTS),
+    "transmission with background": (TransmissionPoisson(1000.0, 5.0), COUNTS),
+    "masked": (TransmissionPoisson(1000.0, mask=(torch.arange(24) % 3 > 0).reshape(4, 6)), COUNTS),
+}
+
+
+@pytest.mark.parametrize(("likelihood", "y"), MODELS.values(), ids=MODELS.keys())
+def test_gradient_is_that_of_the_negative_log_likelihood(likelihood, y):
+    expected = EXPECTED.double().requires_grad_()
+    likelihood.negative_log(expected, y.double(), 2).sum().backward()
+    g, w = likelihood.quadratic(expected.detach(), y.double())
+    torch.testing.assert_close(g, expected.grad)
+    assert bool((w >= 0).all())
+
+
+@pytest.mark.parametrize(("likelihood", "y"), MODELS.values(), ids=MODELS.keys())
+def test_masked_or_not_the_value_sums_over_the_data_axes_only(likelihood, y):
+    both = likelihood.negative_log(torch.stack([EXPECTED, EXPECTED + 1]), y, 2)
+    assert both.shape == (2,)
+    torch.testing.assert_close(both[1], likelihood.negative_log(EXPECTED + 1, y, 2))
+
+
+def test_gaussian_of_complex_data_counts_both_components():
+    y = torch.complex(EXPECTED, -EXPECTED)
+    value = Gaussian(2.0).negative_log(torch.zeros_like(y), y, 2)
+    torch.testing.assert_close(value, EXPECTED.square().sum() / 4)
+    noise = Gaussian(0.5).simulate(torch.zeros(100_000, dtype=torch.complex64), generator())
+    assert float(noise.real.std()) == pytest.approx(0.5, rel=0.02)
+    assert float(noise.imag.std()) == pytest.approx(0.5, rel=0.02)
+
+
+def test_transmission_step_points_at_the_likeliest_line_integral_from_anywhere():
+    y = torch.tensor([50.0, 300.0, 900.0])
+    likeliest = torch.log(1000 / (y - 5))
+    for start in (0.0, 2.0, 8.0):
+        expected = torch.full((3,), start)
+        g, w = TransmissionPoisson(1000.0, 5.0).quadratic(expected, y)
+        torch.testing.assert_close(expected - g / w, likeliest, rtol=1e-4, atol=1e-4)
+
+
+def test_transmission_weight_at_the_optimum_is_the_fisher_information():
+    y = torch.tensor([50.0, 300.0, 900.0], dtype=torch.float64)
+    _, w = TransmissionPoisson(1000.0).quadratic(torch.log(1000 / y), y)
+    torch.testing.assert_close(w, y)
+
+
+def test_zero_counts_are_finite():
+    likelihood = TransmissionPoisson(1000.0)
+    expected = torch.tensor([0.0, 5.0, 200.0])
+    g, w = likelihood.quadratic(expected, torch.zeros(3))
+    assert bool(torch.isfinite(g).all() & torch.isfinite(w).all())
+    assert bool(torch.isfinite(likelihood.negative_log(expected, torch.zeros(3), 1)))
+
+
+def test_masked_data_pull_at_nothing_even_if_they_are_nan():
+    likelihood = Gaussian(1.0, mask=torch.tensor([1.0, 0.0]))
+    g, w = likelihood.quadratic(torch.ones(2), torch.tensor([0.0, float("nan")]))
+    assert g.tolist() == [1, 0]
+    assert w.tolist() == [1, 0]
+
+
+def test_simulated_counts_have_mean_and_variance_of_poisson():
+    counts = TransmissionPoisson(1000.0, 20.0).simulate(torch.full((50_000,), 2.0), generator())
+    mean = 1000 * float(torch.exp(torch.tensor(-2.0))) + 20
+    assert float(counts.mean()) == pytest.approx(mean, rel=0.01)
+    assert float(counts.var()) == pytest.approx(mean, rel=0.03)
+
+
+def test_subset_slices_what_has_views():
+    sigma = torch.rand(6, 2, 2, generator=generator()) + 0.1
+    part = Gaussian(sigma, mask=torch.ones(1, 2, 2)).subset(1, 3)
+    torch.testing.assert_close(part.sigma, sigma[1::3])
+    assert part.mask.shape == (1, 2, 2)
+    assert Gaussian(0.1).subset(0, 2).sigma == 0.1
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
+    def test_sigma(self, sigma):
+        with pytest.raises(ValueError, match="sigma must be positive"):
+            Gaussian(sigma)
+
+    def test_sigma_of_another_shape(self):
+        with pytest.raises(ValueError, match=r"sigma has shape \(3,\), expected a scalar or \(4, 6\)"):
+            Gaussian(torch.ones(3)).check(EXPECTED, (4, 6))
+
+    def test_line_integrals_for_counts(self):
+        with pytest.raises(ValueError, match="expected counts, not line integrals"):
+            TransmissionPoisson(1000.0).check(-EXPECTED, (4, 6))
+
+    def test_counts_out_of_nothing(self):
+        with pytest.raises(ValueError, match="both 0"):
+            TransmissionPoisson(0.0).check(torch.ones(2), (2,))
+
+    def test_negative_mask(self):
+        with pytest.raises(ValueError, match="mask"):
+            Gaussian(1.0, mask=torch.tensor([-1.0]))

@@ -1,0 +1,155 @@
+import math
+
+import pytest
+import torch
+
+from scoreinv.operators import FiniteDifference, LinearOperator, Stack
+
+
+class Matrix(LinearOperator):
+    """A dense matrix on flattened images."""
+
+    def __init__(self, matrix, in_shape):
+        super().__init__(in_shape, (len(matrix),), matrix.dtype, matrix.dtype)
+        self.matrix = matrix
+
+    def _apply(self, x):
+        return x.flatten(-len(self.in_shape)) @ self.matrix.mT
+
+    def _adjoint(self, y):
+        return (y @ self.matrix.conj()).unflatten(-1, self.in_shape)
+
+
+def matrix(rows, in_shape, dtype=torch.float32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Matrix(torch.randn(rows, math.prod(in_shape), dtype=dtype, generator=generator), in_shape)
+
+
+def random(shape, dtype, seed):
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def dot_test(operator, batch=()):
+    x = random((*batch, *operator.in_shape), operator.in_dtype, 1)
+    y = random((*batch, *operator.out_shape), operator.out_dtype, 2)
+    Ax, AHy = operator(x), operator.adjoint(y)
+    wide = torch.complex128 if x.is_complex() or y.is_complex() else torch.float64
+    left = torch.vdot(y.to(wide).flatten(), Ax.to(wide).flatten())
+    right = torch.vdot(AHy.to(wide).flatten(), x.to(wide).flatten())
+    return float((left - right).abs() / (torch.linalg.vector_norm(Ax) * torch.linalg.vector_norm(y)))
+
+
+A, B = matrix(5, (2, 3)), matrix(5, (2, 3), seed=3)
+C = matrix(4, (5,), seed=4)
+Z = matrix(5, (2, 3), torch.complex64, seed=5)
+
+ALGEBRA = {
+    "matrix": A,
+    "complex matrix": Z,
+    "adjoint": A.H,
+    "adjoint of adjoint": A.H.H,
+    "sum": A + B,
+    "composition": C @ A,
+    "scaled": 2.5 * A,
+    "complex factor": (1 - 2j) * Z,
+    "normal map": A.H @ A,
+    "stack of equals": Stack([A, B]),
+    "ragged stack": Stack([A, matrix(7, (2, 3))]),
+    "difference": FiniteDifference((4, 5, 3), axis=1),
+    "last difference": FiniteDifference((4, 5), axis=-1, dtype=torch.complex64),
+}
+
+
+@pytest.mark.parametrize("operator", ALGEBRA.values(), ids=ALGEBRA.keys())
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_adjoint_identity(operator, batch):
+    assert dot_test(operator, batch) < 1e-6
+
+
+@pytest.mark.parametrize("operator", ALGEBRA.values(), ids=ALGEBRA.keys())
+def test_normal_equals_adjoint_of_forward(operator):
+    x = random(operator.in_shape, operator.in_dtype, 1)
+    torch.testing.assert_close(operator.normal(x), operator.adjoint(operator(x)))
+
+
+def test_algebra_is_that_of_matrices():
+    x = random((2, 3), torch.float32, 0).flatten()
+    image = x.reshape(2, 3)
+    torch.testing.assert_close((C @ A)(image), C.matrix @ A.matrix @ x)
+    torch.testing.assert_close((A + B)(image), (A.matrix + B.matrix) @ x)
+    torch.testing.assert_close((3.0 * A)(image), 3 * A.matrix @ x)
+
+
+def test_norm_is_the_largest_singular_value():
+    assert A.norm() == pytest.approx(float(torch.linalg.matrix_norm(A.matrix, 2)), rel=1e-3)
+    assert Z.norm() == pytest.approx(float(torch.linalg.matrix_norm(Z.matrix, 2)), rel=1e-3)
+
+
+@pytest.mark.parametrize("direction", ["forward", "adjoint", "normal"])
+def test_gradient_is_the_adjoint(direction):
+    apply = getattr(A, direction)
+    x = random(A.out_shape if direction == "adjoint" else A.in_shape, torch.float32, 0).requires_grad_()
+    out = apply(x)
+    v = torch.ones_like(out)
+    (gradient,) = torch.autograd.grad(out, x, v)
+    back = {"forward": A.adjoint, "adjoint": A.forward, "normal": A.normal}[direction]
+    torch.testing.assert_close(gradient, back(v))
+
+
+def test_second_derivatives_exist():
+    x = random(A.in_shape, torch.float32, 0).requires_grad_()
+    (gradient,) = torch.autograd.grad(A(x).square().sum() / 2, x, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), x)
+    torch.testing.assert_close(second, A.normal(torch.ones_like(x)))
+
+
+def test_complex_gradient_is_the_hermitian_adjoint():
+    x = random(Z.in_shape, torch.complex64, 0).requires_grad_()
+    Z(x).abs().square().sum().backward()
+    torch.testing.assert_close(x.grad, 2 * Z.normal(x.detach()))
+
+
+def test_stack_sees_every_frame_alone():
+    stack = Stack([A, matrix(7, (2, 3), seed=8)])
+    x = random((2, 2, 3), torch.float32, 0)
+    frames = stack.split(stack(x))
+    torch.testing.assert_close(frames[0], A(x[0]))
+    torch.testing.assert_close(frames[1], stack.operators[1](x[1]))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("x", "error", "says"),
+        [
+            (torch.zeros(3, 2), ValueError, r"shape \(3, 2\), expected"),
+            (torch.zeros(3), ValueError, "expected"),
+            (torch.zeros(2, 3, dtype=torch.float64), TypeError, "float64, expected float32"),
+            (torch.zeros(2, 3, dtype=torch.complex64), TypeError, "complex64, expected float32"),
+            ([[0.0] * 3] * 2, TypeError, "torch.Tensor, got list"),
+        ],
+    )
+    def test_wrong_image_names_expected_and_got(self, x, error, says):
+        with pytest.raises(error, match=says) as raised:
+            A(x)
+        assert "Matrix" in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+    def test_subset_without_views(self):
+        with pytest.raises(NotImplementedError, match="no views"):
+            A.subset(0, 2)
+
+    def test_mismatched_algebra(self):
+        with pytest.raises(ValueError, match="the left takes"):
+            A @ C
+        with pytest.raises(ValueError, match="must agree"):
+            A + C
+        with pytest.raises(TypeError, match="complex factor"):
+            1j * A
+        with pytest.raises(ValueError, match="operator 1"):
+            Stack([A, C])
+        with pytest.raises(ValueError, match="no operators"):
+            Stack([])
+
+    def test_difference_needs_an_axis_to_go_along(self):
+        with pytest.raises(ValueError, match="longer than 1"):
+            FiniteDifference((1, 4), axis=0)

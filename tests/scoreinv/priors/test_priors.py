@@ -1,0 +1,210 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, SliceWise, load_prior, save_prior
+from scoreinv.priors.storage import build_network
+
+TINY = {
+    "in_channels": 1,
+    "out_channels": 1,
+    "layers_per_block": 1,
+    "block_out_channels": [8, 16],
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    "norm_num_groups": 4,
+    "attention_head_dim": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def network_prior():
+    torch.manual_seed(0)
+    network = build_network(TINY)
+    return NetworkPrior(
+        network,
+        data_std=0.5,
+        sigma_range=(0.01, 10.0),
+        intensity=IntensityMap.attenuation(),
+        air=-1.0,
+        voxel_size=(1.0, 2.0),
+        errors=[(0.1, 0.05), (1.0, 0.2)],
+        multiple=2,
+        name="tiny",
+        precision="fp32",
+    )
+
+
+def noisy(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class TestGaussianPrior:
+    @pytest.mark.parametrize("kind", ["scalar", "diagonal", "full"])
+    def test_denoise_is_the_posterior_mean(self, kind):
+        mean = noisy(2, 3)
+        root = noisy(6, 6, seed=1)
+        covariance = {"scalar": torch.tensor(0.7), "diagonal": noisy(2, 3, seed=2).abs(), "full": root @ root.T}[kind]
+        dense = covariance if kind == "full" else torch.diag(covariance.expand(2, 3).flatten())
+        z = noisy(4, 2, 3, seed=3)
+        gain = dense @ torch.linalg.inv(dense + 0.25 * torch.eye(6))
+        expected = mean + ((z - mean).flatten(1) @ gain.T).reshape(4, 2, 3)
+        torch.testing.assert_close(GaussianPrior(mean, covariance).denoise(z, 0.5), expected, rtol=1e-4, atol=1e-4)
+
+    def test_tweedie(self):
+        """denoise = z + sigma^2 grad log p_sigma(z)."""
+        prior = GaussianPrior(noisy(5), 0.3)
+        z = noisy(5, seed=4).requires_grad_()
+        log_p = -0.5 * ((z - prior.mean) ** 2 / (0.3 + 0.2**2)).sum()
+        (score,) = torch.autograd.grad(log_p, z)
+        torch.testing.assert_close(prior.denoise(z.detach(), 0.2), z.detach() + 0.2**2 * score)
+
+    def test_error_is_that_of_the_estimate(self):
+        prior = GaussianPrior(torch.zeros(1000), 0.25)
+        x = 0.5 * noisy(1000)
+        rms = (prior.denoise(x + 0.4 * noisy(1000, seed=1), 0.4) - x).square().mean().sqrt()
+        assert float(rms) == pytest.approx(prior.error(0.4), rel=0.05)
+
+    def test_bad_covariance(self):
+        with pytest.raises(ValueError, match="expected a scalar"):
+            GaussianPrior(torch.zeros(4), torch.ones(3))
+        with pytest.raises(ValueError, match="must be positive"):
+            GaussianPrior(torch.zeros(4), -1.0)
+
+
+class TestNetworkPrior:
+    def test_batches_are_denoised_item_by_item(self, network_prior):
+        z = noisy(2, 3, 16, 16)
+        with torch.no_grad():
+            whole = network_prior.denoise(z, 0.5)
+            torch.testing.assert_close(whole[1, 2], network_prior.denoise(z[1, 2], 0.5), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(15, 16), (13, 7), (16, 30)])
+    def test_any_size_is_padded_with_air(self, network_prior, shape):
+        z = noisy(*shape)
+        padded = torch.full([n + n % 2 for n in shape], -1.0)
+        padded[: shape[0], : shape[1]] = z
+        with torch.no_grad():
+            expected = network_prior.denoise(padded, 0.3)[: shape[0], : shape[1]]
+            torch.testing.assert_close(network_prior.denoise(z, 0.3), expected)
+
+    def test_half_precision_does_not_see_the_company_of_an_image(self, network_prior):
+        half = NetworkPrior(network_prior.network, multiple=2, precision="bf16")
+        z = noisy(7, 16, 16)
+        with torch.no_grad():
+            together = half.denoise(z, 0.5)
+            for n in (1, 2, 5):
+                apart = torch.cat([half.denoise(part, 0.5) for part in z.split(n)])
+                torch.testing.assert_close(apart, together, rtol=0, atol=1e-6)
+            torch.testing.assert_close(together, NetworkPrior(half.network, multiple=2, precision="fp32").denoise(z, 0.5), rtol=0, atol=0.03)
+
+    def test_small_noise_leaves_the_image(self, network_prior):
+        z = noisy(16, 16)
+        with torch.no_grad():
+            torch.testing.assert_close(network_prior.denoise(z, 1e-4), z, rtol=1e-2, atol=1e-2)
+
+    def test_preconditioning_is_edms(self):
+        class Zero(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = nn.Parameter(torch.zeros(1))
+
+            def forward(self, x, label):
+                return 0 * x
+
+        z = noisy(8, 8)
+        prior = NetworkPrior(Zero(), data_std=0.5)
+        torch.testing.assert_close(prior.denoise(z, 2.0), 0.25 / (0.25 + 4) * z)
+
+    def test_vjp_against_finite_differences(self, network_prior):
+        z, v, d = noisy(16, 16), noisy(16, 16, seed=1), noisy(16, 16, seed=2)
+        x0, vjp = network_prior.linearise(z, 0.5)
+        h = 1e-2
+        with torch.no_grad():
+            change = (network_prior.denoise(z + h * d, 0.5) - network_prior.denoise(z - h * d, 0.5)) / (2 * h)
+            torch.testing.assert_close(x0, network_prior.denoise(z, 0.5))
+        assert float((vjp(v) * d).sum()) == pytest.approx(float((v * change).sum()), rel=1e-2)
+
+    def test_error_interpolates_what_was_measured(self, network_prior):
+        assert network_prior.error(0.1) == pytest.approx(0.05)
+        assert 0.05 < network_prior.error(0.3) < 0.2
+        assert network_prior.error(5.0) == pytest.approx(0.2)
+        assert network_prior.error(0.01) == pytest.approx(0.005)
+
+
+class TestSliceWise:
+    @pytest.mark.parametrize("axis", [0, 1, 2])
+    @pytest.mark.parametrize("max_slices", [1, 3, 100])
+    def test_every_slice_is_seen_alone_whatever_the_chunks(self, network_prior, axis, max_slices):
+        z = noisy(2, 6, 8, 10)
+        lifted = SliceWise(network_prior, axis, max_slices)
+        with torch.no_grad():
+            out = lifted.denoise(z, 0.5)
+            for k in (0, z.shape[1 + axis] - 1):
+                expected = network_prior.denoise(z.select(1 + axis, k), 0.5)
+                torch.testing.assert_close(out.select(1 + axis, k), expected, rtol=1e-4, atol=1e-5)
+
+    def test_vjp_by_chunks_equals_the_whole(self, network_prior):
+        z, v = noisy(5, 8, 8), noisy(5, 8, 8, seed=1)
+        whole = SliceWise(network_prior, 0, 100).linearise(z, 0.5)
+        chunks = SliceWise(network_prior, 0, 2).linearise(z, 0.5)
+        torch.testing.assert_close(chunks[0], whole[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(chunks[1](v), whole[1](v), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize(("axis", "max_slices"), [(3, 1), (0, 0)])
+    def test_refusals(self, network_prior, axis, max_slices):
+        with pytest.raises(ValueError, match="SliceWise"):
+            SliceWise(network_prior, axis, max_slices)
+
+    def test_a_3d_prior_needs_no_lifting(self):
+        with pytest.raises(ValueError, match="expected a 2D prior"):
+            SliceWise(GaussianPrior(torch.zeros(2, 2, 2), 1.0))
+
+
+class TestStorage:
+    def test_round_trip(self, network_prior, tmp_path):
+        save_prior(tmp_path / "tiny", network_prior, TINY, "# card")
+        again = load_prior(tmp_path / "tiny")
+        for name in ("data_std", "sigma_min", "sigma_max", "intensity", "air", "voxel_size", "errors", "multiple", "name"):
+            assert getattr(again, name) == getattr(network_prior, name), name
+        z = noisy(16, 16)
+        with torch.no_grad():  # half precision on disk
+            torch.testing.assert_close(again.denoise(z, 0.5), network_prior.denoise(z, 0.5), rtol=0, atol=5e-3)
+        assert (tmp_path / "tiny" / "README.md").read_text() == "# card"
+        assert not list((tmp_path / "tiny").glob(".*"))
+
+    def test_damaged_weights(self, network_prior, tmp_path):
+        save_prior(tmp_path, network_prior, TINY, "")
+        weights = tmp_path / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        with pytest.raises(ValueError, match="damaged"):
+            load_prior(tmp_path)
+        weights.unlink()
+        with pytest.raises(FileNotFoundError, match="missing"):
+            load_prior(tmp_path)
+
+    def test_unknown_name_lists_the_known(self):
+        with pytest.raises(FileNotFoundError, match="ct-128"):
+            load_prior("ct-129")
+
+    @pytest.mark.parametrize("change", [{"format": 2}, {"surprise": 1}])
+    def test_another_format(self, network_prior, tmp_path, change):
+        save_prior(tmp_path, network_prior, TINY, "")
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(ValueError, match="format 1"):
+            load_prior(tmp_path)
+        path.write_text("{")
+        with pytest.raises(ValueError, match="not JSON"):
+            load_prior(tmp_path)
+
+
+def test_intensity_map_inverts_itself():
+    hu = torch.tensor([-1000.0, 0.0, 1000.0])
+    mu = IntensityMap.attenuation().to_image(hu / 1000)
+    torch.testing.assert_close(mu, torch.tensor([0.0, 0.02, 0.04]))
+    torch.testing.assert_close(IntensityMap.attenuation().to_network(mu), hu / 1000)

@@ -1,0 +1,222 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from scoreinv import Reconstruction, load_prior, solve
+from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, LinearOperator, TransmissionPoisson, Volume
+from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, SliceWise
+from scoreinv.samplers import Diverged, NoiseSource, Problem, TVz, schedules, start, walk
+from scoreinv.solve import METHODS
+
+
+@pytest.fixture(scope="module")
+def scan():
+    volume = Volume((6, 32, 32), (6.0, 6.0, 6.0))
+    angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (10, 48), (9.0, 9.0), angles), volume)
+    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in volume.shape], indexing="ij")
+    truth = 0.02 * ((x / 0.8) ** 2 + (y / 0.6) ** 2 < 1).float() * (1 + 0.5 * (x**2 + (y - 0.2) ** 2 < 0.04))
+    noise = torch.randn(operator.out_shape, generator=torch.Generator().manual_seed(0))
+    return operator, operator(truth) + 0.02 * noise, truth
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return load_prior("ct-128")
+
+
+def small(scan, prior, **changes):
+    operator, y, _ = scan
+    settings = {"likelihood": Gaussian(0.02), "steps": 4, "progress": False}
+    return solve(operator, y, prior, **settings | changes)
+
+
+class Pick(LinearOperator):
+    """Every third pixel of an image."""
+
+    def __init__(self, shape=(8, 8)):
+        super().__init__(in_shape=shape, out_shape=(shape[0], 3), in_dtype=torch.float32, out_dtype=torch.float32)
+
+    def _apply(self, x):
+        return x[..., ::3].clone()
+
+    def _adjoint(self, y):
+        x = y.new_zeros(*y.shape[:-2], *self.in_shape)
+        x[..., ::3] = y
+        return x
+
+
+def test_any_operator_of_a_users_own():
+    truth = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    prior = GaussianPrior(torch.zeros(8, 8), 1.0)
+    result = solve(Pick(), Pick()(truth), prior, likelihood=Gaussian(0.01), steps=30, progress=False)
+    torch.testing.assert_close(result.mean[:, ::3], truth[:, ::3], atol=0.05, rtol=0)
+    assert isinstance(result, Reconstruction)
+    assert float(result.std.abs().max()) == 0
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_explains_the_data_better_than_nothing(scan, prior, method):
+    operator, y, _ = scan
+    result = small(scan, prior, method=method, steps=8)
+    assert result.mean.shape == operator.in_shape
+    assert result.residual < 0.2
+
+
+class TestSameSample:
+    """A sample depends on seed and number, not on how it is computed."""
+
+    @pytest.fixture(scope="class")
+    def reference(self, scan, prior):
+        return small(scan, prior, samples=3, seed=5).samples
+
+    @pytest.mark.parametrize("max_slices", [1, 4, 64])
+    def test_whatever_the_chunks(self, scan, prior, reference, max_slices):
+        again = small(scan, prior, samples=3, seed=5, max_slices=max_slices).samples
+        torch.testing.assert_close(again / 0.02, reference / 0.02, rtol=0, atol=1e-5)
+
+    def test_alone_or_with_others(self, scan, prior, reference):
+        torch.testing.assert_close(small(scan, prior, seed=5).samples[0] / 0.02, reference[0] / 0.02, rtol=0, atol=1e-5)
+
+    def test_of_one_batch(self, scan, prior, reference):
+        """Samples side by side in one state, as the loop allows."""
+        operator, y, _ = scan
+        problem = Problem(operator, y, Gaussian(0.02), SliceWise(prior), TVz())
+        preset, noise = METHODS["dds"], NoiseSource(5, operator.in_shape)
+        sigmas = schedules.edm(4, preset.sigma_max, preset.sigma_min, preset.rho)
+        first = start(noise, float(sigmas[0]), [0, 2])
+        z = walk(problem, preset.guidance, preset.stepper, sigmas, noise, [0, 2], first).z
+        torch.testing.assert_close(z, prior.intensity.to_network(reference[[0, 2]]), rtol=0, atol=1e-5)
+
+    def test_resumed(self, scan, prior, reference, tmp_path):
+        operator, y, _ = scan
+        problem = Problem(operator, y, Gaussian(0.02), SliceWise(prior), TVz())
+        preset, noise = METHODS["dds"], NoiseSource(5, operator.in_shape)
+        sigmas = schedules.edm(4, preset.sigma_max, preset.sigma_min, preset.rho)
+        saved = []
+        first = start(noise, float(sigmas[0]), [1])
+        walk(problem, preset.guidance, preset.stepper, sigmas, noise, [1], first, lambda step, state: saved.append(state))
+        torch.save({"z": saved[1].z, "step": saved[1].step, "history": saved[1].history}, tmp_path / "state.pt")
+        state = type(first)(**torch.load(tmp_path / "state.pt", weights_only=True))
+        z = walk(problem, preset.guidance, preset.stepper, sigmas, noise, [1], state).z
+        torch.testing.assert_close(z[0], prior.intensity.to_network(reference[1]), rtol=0, atol=1e-5)
+
+    def test_another_seed_is_another_sample(self, scan, prior, reference):
+        other = small(scan, prior, seed=6).samples[0]
+        assert float((other - reference[0]).abs().max()) > 1e-4
+
+
+def test_rescaling_operator_data_and_noise_changes_nothing(scan):
+    operator, y, _ = scan
+    prior = load_prior("ct-128")
+    prior.precision = "fp32"  # bfloat16 would turn a difference in the last bit into one in the third digit
+    reference = small(scan, prior).mean
+    scaled = solve(
+        1000.0 * operator, 1000 * y, prior, likelihood=Gaussian(20.0), steps=4, progress=False, coupling=TVz()
+    ).mean
+    torch.testing.assert_close(scaled / 0.02, reference / 0.02, rtol=0, atol=2e-4)
+
+
+def test_counts_before_the_logarithm(scan, prior):
+    operator, _, truth = scan
+    likelihood = TransmissionPoisson(1e4)
+    counts = likelihood.simulate(operator(truth), torch.Generator().manual_seed(0))
+    result = solve(operator, counts, prior, likelihood=likelihood, steps=8, progress=False)
+    expected = operator(result.mean)
+    assert float((expected - operator(truth)).square().mean().sqrt()) < 0.1
+
+
+def test_spread_and_diagnostics(scan, prior):
+    seen = []
+    result = small(scan, prior, samples=2, callback=lambda step, state: seen.append(step.index))
+    torch.testing.assert_close(result.std, result.samples.std(0))
+    assert seen == [0, 1, 2, 3] * 2 == [step.index for step in result.diagnostics]
+    assert all(step.inner_iterations > 0 and step.network > 0 and step.operator > 0 for step in result.diagnostics)
+    assert result.diagnostics[-1].misfit[0] < result.diagnostics[0].misfit[0]
+
+
+def test_start_from_an_image(scan, prior):
+    operator, _, truth = scan
+    result = small(scan, prior, init=truth, schedule=torch.tensor([0.05, 0.0]))
+    assert float((result.mean - truth).abs().mean()) < 0.002
+
+
+def test_saved_folder_can_be_read(scan, prior, tmp_path):
+    from scoreinv.io import read_image
+
+    result = small(scan, prior, samples=2)
+    result.save(tmp_path / "out")
+    image = read_image(tmp_path / "out" / "mean.nii.gz")
+    torch.testing.assert_close(image.data, result.mean)
+    assert image.voxel_size == (6.0, 6.0, 6.0)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "mean.nii.gz", "std.nii.gz", "sample_000.nii.gz", "sample_001.nii.gz", "reconstruction.json"
+    }
+
+
+def test_default_likelihood_is_one_percent_and_logged(scan, prior, caplog):
+    with caplog.at_level(logging.INFO, "scoreinv"):
+        small(scan, prior, likelihood=None)
+    assert "sigma = 0.01 rms" in caplog.text
+
+
+class TestRefusals:
+    def check(self, error, says, *arguments, **settings):
+        with pytest.raises(error, match=says) as raised:
+            solve(*arguments, progress=False, **settings)
+        assert "\n" not in str(raised.value)
+
+    def test_measurements_of_another_shape(self, scan, prior):
+        operator, y, _ = scan
+        self.check(ValueError, r"expected.*8, 10, 48\).*7 views", operator, y[:7], prior)
+        self.check(ValueError, "once for each", operator, y[None], prior)
+
+    def test_measurements_of_another_type(self, scan, prior):
+        operator, y, _ = scan
+        self.check(TypeError, "float64", operator, y.double(), prior)
+        self.check(TypeError, "complex64", operator, y + 0j, prior)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_nan(self, scan, prior, value):
+        operator, y, _ = scan
+        y = y.clone()
+        y[0, 0, 0] = value
+        self.check(ValueError, "1 NaN or Inf", operator, y, prior)
+
+    def test_nothing_measured(self, scan, prior):
+        self.check(ValueError, "all zero", scan[0], torch.zeros_like(scan[1]), prior)
+
+    def test_unknown_names(self, scan, prior):
+        self.check(ValueError, "no method 'ddss'", *scan[:2], prior, method="ddss")
+        self.check(ValueError, "coupling is 'tv'", *scan[:2], prior, coupling="tv")
+
+    def test_prior_of_another_modality(self, scan, prior):
+        other = NetworkPrior(prior.network, intensity=IntensityMap(1.0, 0.0, "Bq/mL"), name="pet")
+        self.check(ValueError, "Bq/mL.*takes 1/mm", *scan[:2], other)
+
+    def test_prior_of_another_dimension(self, prior):
+        self.check(ValueError, "cannot see images", Pick(), torch.ones(8, 3), GaussianPrior(torch.zeros(2, 8, 8), 1.0))
+
+    def test_schedule_that_rises(self, scan, prior):
+        self.check(ValueError, "fall strictly", *scan[:2], prior, schedule=torch.tensor([0.1, 1.0, 0.0]))
+
+    def test_nan_from_a_network_names_the_step_and_keeps_the_state(self, scan):
+        class Broken(GaussianPrior):
+            def denoise(self, z, sigma):
+                return super().denoise(z, sigma) * (float("nan") if sigma < 1 else 1)
+
+        broken = Broken(torch.zeros(8, 8), 1.0)
+        with pytest.raises(Diverged, match=r"step \d+ \(sigma") as raised:
+            solve(Pick(), torch.ones(8, 3), broken, steps=10, progress=False)
+        assert bool(torch.isfinite(raised.value.state.z).all())
+
+
+def test_unusual_voxels_are_mentioned(prior, caplog):
+    volume = Volume((4, 32, 32), (20.0, 20.0, 20.0))
+    geometry = ConeBeamGeometry.circular(8000, 12000, (6, 48), (30.0, 30.0), [0.0, 1.0])
+    operator = ConeBeamCT(geometry, volume)
+    with caplog.at_level(logging.WARNING, "scoreinv"):
+        solve(operator, torch.ones(operator.out_shape), prior, steps=1, progress=False)
+    assert "trained on voxels" in caplog.text
