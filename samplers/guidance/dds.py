@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreinv.operators.precondition import local_gain
 from scoreinv.operators.solvers import conjugate_gradients
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.state import Estimate, Problem
@@ -55,7 +56,12 @@ class DDS(Guidance):
             out = delta + (r * s) ** 2 * A.adjoint(w * A.forward(delta))
             return out if coupling is None else out + coupling.rho * D.normal(delta)
 
-        solution = conjugate_gradients(matrix, b, ndim, self.iterations, self.tolerance)
+        if "gain" not in history:
+            # Of the first weights, for good: a preconditioner need not be exact.
+            seen = lambda n: s**2 * A.adjoint(w[:1] * A.forward(n))  # noqa: E731
+            history["gain"] = local_gain(seen, A.in_shape, z.dtype, z.device)
+        scale = 1 / (1 + r**2 * history["gain"])
+        solution = conjugate_gradients(matrix, b, ndim, self.iterations, self.tolerance, lambda v: scale * v)
         x = x0 + solution.x
         if coupling is not None:
             Dx = D.forward(x)
