@@ -1,9 +1,9 @@
 """Where things are: the voxels of an image, and the rays of a scan. Lengths in mm, angles in rad.
 
-Every vector is written in the order of the array axes, (z, y, x), in the volume's own frame; a detector pixel is (v, u),
-row first. `ConeBeamGeometry` and `ParallelBeamGeometry` hold the position of source and detector view by view, so that
-circular, short, displaced-detector, helical, C-arm and calibrated scans are one class; the class methods build the
-common ones.
+Every vector is written in the order of the array axes, (z, y, x), in the volume's own frame; a detector pixel is
+(v, u), row first. `ConeBeamGeometry` and `ParallelBeamGeometry` hold the position of source and detector view by view,
+so that circular, short, displaced-detector, helical, C-arm and calibrated scans are one class; the class methods build
+the common ones.
 """
 
 from __future__ import annotations
@@ -249,7 +249,8 @@ class ConeBeamGeometry:
         u, v, first = (scale * back[:, :, k] for k in range(3))
         middle = first + (detector_shape[1] - 1) / 2 * u + (detector_shape[0] - 1) / 2 * v
         to_zyx = [2, 1, 0]
-        return cls(sources[:, to_zyx], (sources + middle)[:, to_zyx], v[:, to_zyx], u[:, to_zyx], tuple(detector_shape))
+        rows, columns = detector_shape
+        return cls(sources[:, to_zyx], (sources + middle)[:, to_zyx], v[:, to_zyx], u[:, to_zyx], (rows, columns))
 
     @property
     def views(self) -> int:

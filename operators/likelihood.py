@@ -69,6 +69,10 @@ class Likelihood(ABC):
                 setattr(other, name, value[i::n])
         return other
 
+    def __repr__(self) -> str:
+        given = {name: torch.as_tensor(value) for name, value in vars(self).items() if value is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={_range(values)}' for name, values in given.items())})"
+
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
@@ -132,9 +136,7 @@ class TransmissionPoisson(Likelihood):
         ValueError: if photons or background are negative or not finite.
     """
 
-    def __init__(
-        self, photons: float | Tensor, background: float | Tensor = 0.0, mask: Tensor | None = None
-    ) -> None:
+    def __init__(self, photons: float | Tensor, background: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
         super().__init__(mask)
         for name, value in (("photons", photons), ("background", background)):
             values = torch.as_tensor(value)

@@ -50,7 +50,7 @@ class TVz(Coupling):
     """
 
     strength: float = 0.1
-    rho: float = 1.0
+    rho: float = 10.0
     axis: int = 0
 
     def map(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:

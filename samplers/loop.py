@@ -83,34 +83,50 @@ def walk(
     levels = [float(sigma) for sigma in sigmas]
     for index in range(state.step, len(levels) - 1):
         begun, before = time.perf_counter(), (prior.watch.seconds, operator.watch.seconds)
-        sigma, sigma_next = levels[index], levels[index + 1]
-        history = dict(state.history)
-        last: list[Estimate] = []
-        draws = itertools.count()
-
-        def denoise(z: Tensor, level: float) -> Estimate:
-            last[:] = [guidance(z, level, timed, history)]
-            return last[0]
-
-        def fresh() -> Tensor:
-            return noise.draw(samples, index + 1, next(draws))
-
-        moved = stepper.step(replace(state, history=history), denoise, sigma, sigma_next, fresh)
-        z = guidance.correct(moved.z, sigma_next, timed, history)
-        if not bool(torch.isfinite(torch.view_as_real(z) if z.is_complex() else z).all()):
+        sigma = levels[index]
+        moved, last = _move(state, timed, guidance, stepper, sigma, levels[index + 1], noise, samples)
+        if not bool(torch.isfinite(torch.view_as_real(moved.z) if moved.z.is_complex() else moved.z).all()):
             raise Diverged(
                 f"step {index} (sigma {sigma:.4g}): the state is not finite after {type(guidance).__name__} with "
                 f"{problem.prior}; check the units of the measurements and the noise level of the likelihood",
                 state,
             )
-        state = State(z, index + 1, history)
+        state = moved
         if callback is not None:
             network, scanner = prior.watch.seconds - before[0], operator.watch.seconds - before[1]
             total = time.perf_counter() - begun
-            misfit = () if last[0].misfit is None else tuple(last[0].misfit.tolist())
-            inner = last[0].inner_iterations
+            misfit = () if last.misfit is None else tuple(last.misfit.tolist())
+            inner = last.inner_iterations
             callback(Step(index, sigma, misfit, inner, network, scanner, total - network - scanner), state)
     return state
+
+
+def _move(
+    state: State,
+    problem: Problem,
+    guidance: Guidance,
+    stepper: Stepper,
+    sigma: float,
+    sigma_next: float,
+    noise: NoiseSource,
+    samples: Sequence[int],
+) -> tuple[State, Estimate]:
+    """One step: the state at sigma_next, and the last estimate that was made on the way."""
+    # A copy: the state before the step stays what it was, for whoever keeps it.
+    history = dict(state.history)
+    last: list[Estimate] = []
+    draws = itertools.count()
+
+    def denoise(z: Tensor, level: float) -> Estimate:
+        last[:] = [guidance(z, level, problem, history)]
+        return last[0]
+
+    def fresh() -> Tensor:
+        return noise.draw(samples, state.step + 1, next(draws))
+
+    moved = stepper.step(replace(state, history=history), denoise, sigma, sigma_next, fresh)
+    z = guidance.correct(moved.z, sigma_next, problem, moved.history)
+    return State(z, state.step + 1, moved.history), last[0]
 
 
 def start(noise: NoiseSource, sigma: float, samples: Sequence[int], image: Tensor | None = None) -> State:

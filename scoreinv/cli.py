@@ -9,8 +9,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Diffusion-prior solvers for medical image reconstruction. Research use, not a medical device.",
-                  no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+from scoreinv.samplers import Diverged
+
+app = typer.Typer(
+    help="Diffusion-prior solvers for medical image reconstruction. Research use, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 Config = Annotated[Path, typer.Argument(help="YAML file")]
 Out = Annotated[Path | None, typer.Option(help="folder for the results")]
@@ -63,21 +69,10 @@ def main() -> None:
     """Entry point: what a user did wrong ends in one line and status 2, not in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except (ValueError, TypeError, FileNotFoundError, ArithmeticError) as error:
-        typer.echo(f"scoreinv: {error}", err=True)
+        app()
+    except (ValueError, FileNotFoundError, Diverged) as error:
+        typer.echo(f"scoreinv: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    except Exception as error:
-        import click
-
-        if not isinstance(error, click.ClickException):
-            raise
-        error.show()
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ saved beside every result and can be run again.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import types
 import typing
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from scoreinv.training.settings import Section
 
@@ -28,9 +29,9 @@ class ConfigError(ValueError):
 class Phantom(Section):
     """A procedural anatomy."""
 
-    seed: int = Field(2026, ge=0)
-    shape: tuple[int, int, int] = (48, 128, 128)
-    voxel_size: tuple[float, float, float] = Field((3.0, 3.0, 3.0), description="(z, y, x) mm")
+    seed: int = Field(2028, ge=0)
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (48, 128, 128)
+    voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field((3.0, 3.0, 3.0), description="(z, y, x) mm")
 
 
 class Input(Section):
@@ -59,8 +60,10 @@ class Scan(Section):
     source_to_detector: float = Field(1200.0, gt=0, description="mm")
     views: int = Field(24, ge=1)
     arc: float = Field(360.0, gt=0, le=360, description="degrees")
-    detector_shape: tuple[int, int] | None = Field(None, description="(v, u); None covers the volume")
-    pixel_size: tuple[float, float] | None = Field(None, description="(v, u) mm; None is a voxel magnified")
+    detector_shape: tuple[PositiveInt, PositiveInt] | None = Field(None, description="(v, u); None covers the volume")
+    pixel_size: tuple[PositiveFloat, PositiveFloat] | None = Field(
+        None, description="(v, u) mm; None is a voxel magnified"
+    )
     photons: float | None = Field(1e5, gt=0, description="per pixel before the patient; None adds no noise")
     seed: int = Field(1, ge=0)
 
@@ -68,19 +71,25 @@ class Scan(Section):
 class Grid(Section):
     """The volume to reconstruct from a file of projections; None covers what every view sees."""
 
-    shape: tuple[int, int, int] | None = None
-    voxel_size: tuple[float, float, float] | None = Field(None, description="(z, y, x) mm")
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="(z, y, x) mm")
 
 
 class Sampling(Section):
     """How the diffusion prior is used."""
 
     prior: str = Field("ct-128", description="bundled name or folder")
-    steps: int = Field(40, ge=1)
+    steps: int = Field(24, ge=1)
     samples: int = Field(1, ge=1)
     seed: int = Field(0, ge=0)
     max_slices: int | None = Field(None, ge=1)
     coupling: Literal["auto", "none"] = "auto"
+    sigma_max: PositiveFloat = Field(1.0, description="first noise level, HU/1000")
+    split: Literal["ddim", "dds"] = Field(
+        "dds",
+        description="of the stepper: ddim samples the posterior, dds comes nearer to its mean with few iterations",
+    )
+    iterations: int = Field(20, ge=1, description="of conjugate gradients in DDS, at most, per step")
 
 
 Method = Literal["fdk", "sart", "cgls", "tv", "dds", "dps"]
@@ -116,8 +125,11 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Iterable[s
     return resolve(model, tree, overrides, str(path))
 
 
-def resolve(model: type[Settings], tree: dict[str, Any], overrides: Iterable[str] = (), source: str = "config") -> Settings:
-    """Settings from a tree of plain values and overrides."""
+def resolve(
+    model: type[Settings], tree: dict[str, Any], overrides: Iterable[str] = (), source: str = "config"
+) -> Settings:
+    """Settings from a tree of plain values, which stays as it is, and overrides. Raises ConfigError, one line."""
+    tree = copy.deepcopy(tree)
     for override in overrides:
         _set(tree, override)
     try:
@@ -137,11 +149,15 @@ def _set(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected key.path=value")
     *parents, last = path.split(".")
     for key in parents:
-        below = tree.setdefault(key, {})
+        # A section without keys is null in YAML.
+        below = tree[key] = {} if tree.get(key) is None else tree[key]
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {override}: {key} is a value, not a section")
+            raise ConfigError(f"--set {override}: {key} is a value, not a section; set it whole")
         tree = below
-    tree[last] = yaml.safe_load(text)
+    try:
+        tree[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: not YAML; expected a number, a name, null or [a, list]") from None
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
@@ -167,6 +183,7 @@ def _section(model: type[BaseModel], path: Iterable[Any]) -> type[BaseModel]:
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The settings class within X, X | None or tuple[X, ...]."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, BaseModel):
+    plain = isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias)
+    if plain and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)

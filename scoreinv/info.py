@@ -7,13 +7,24 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-PACKAGES = ("torch", "diffusers", "accelerate", "numpy", "numba", "finufft", "torchkbnufft", "deepinv", "parallelproj",
-            "itk-rtk")
+PACKAGES = (
+    "torch",
+    "diffusers",
+    "accelerate",
+    "numpy",
+    "numba",
+    "finufft",
+    "torchkbnufft",
+    "deepinv",
+    "parallelproj",
+    "itk-rtk",
+)
 
 
 def describe() -> str:
     """Versions, devices, methods and bundled priors, a line each."""
-    from scoreinv import __version__
+    from scoreinv._version import __version__
+    from scoreinv.baselines import __all__ as baselines
     from scoreinv.priors import bundled_priors, load_prior
     from scoreinv.solve import METHODS
 
@@ -21,7 +32,7 @@ def describe() -> str:
     lines += [f"  {name:14}{_version(name)}" for name in PACKAGES]
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     lines.append(f"devices: cpu ({torch.get_num_threads()} threads)" + "".join(f", cuda ({name})" for name in gpus))
-    lines.append(f"methods: {', '.join(METHODS)}")
+    lines.append(f"methods: {', '.join(METHODS)}; to compare with: {', '.join(baselines)}")
     lines.append("priors:")
     for name in bundled_priors():
         prior = load_prior(name)

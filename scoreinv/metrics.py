@@ -7,6 +7,7 @@ from torch import Tensor
 
 MU_WATER = 0.02  # 1/mm
 HU_RANGE = 2000.0
+SSIM_WINDOW = 11  # pixels: 3.5 standard deviations of 1.5 pixels to either side
 
 
 def to_hu(mu: Tensor) -> Tensor:
@@ -26,9 +27,15 @@ def psnr(image: Tensor, reference: Tensor) -> float:
 
 
 def ssim(image: Tensor, reference: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004, Gaussian window), mean over axial slices; images (z, y, x) in 1/mm."""
+    """Structural similarity (Wang et al. 2004, Gaussian window), mean over axial slices; images (z, y, x) in 1/mm.
+
+    Raises:
+        ValueError: if slices are smaller than the window.
+    """
     from skimage.metrics import structural_similarity
 
+    if min(image.shape[-2:]) < SSIM_WINDOW:
+        raise ValueError(f"ssim: slices are {tuple(image.shape[-2:])}, expected at least {SSIM_WINDOW} pixels a side")
     pairs = zip(to_hu(image).cpu().numpy(), to_hu(reference).cpu().numpy(), strict=True)
     values = [
         structural_similarity(a, b, data_range=HU_RANGE, gaussian_weights=True, use_sample_covariance=False)

@@ -6,16 +6,15 @@ body cavity, ellipsoids for organs, tapered capsules for vessels and long bones,
 for vertebrae and ribs. A seed draws the level the box is centred on, the patient's size, build, tilt, contrast phase
 and organ positions, and a smooth random displacement of space that makes every surface irregular.
 
-Structures are painted in order, later ones over earlier ones. The painted fraction of a voxel falls linearly across one
-voxel around the surface, which approximates partial volume. Everything random is drawn in millimetres before sampling
-(noise is a cubic B-spline on a periodic lattice centred on the box), so shape and voxel size only choose where the same
+Structures are painted in order, later ones over earlier ones: body wall, arms, organs and airways here, deep muscles,
+the other bones and the head by scoreinv.skeleton, all on the surface of scoreinv.canvas. Everything random is drawn in
+millimetres before sampling (noise on a lattice centred on the box), so shape and voxel size only choose where the same
 anatomy is sampled. Points are (z, y, x) in mm, towards the patient's Superior, Posterior and Left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -23,113 +22,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Field = NDArray[np.floating[Any]]
-Point = Sequence[float] | NDArray[Any]
-Window = tuple[slice, slice, slice]
+from scoreinv.canvas import Canvas, Field, Point, profile, smooth_noise, superellipse
+from scoreinv.skeleton import (
+    CAVITY,
+    paint_deep_muscles,
+    paint_head,
+    paint_pelvis,
+    paint_ribs,
+    paint_shoulders,
+    paint_spine,
+)
 
 AIR, FAT, WATER = -1000.0, -100.0, 5.0
-WHOLE: Window = (slice(None), slice(None), slice(None))
 
-# Half width and half depth (mm) of the trunk under its fat, and of the body cavity, by level (mm).
-TRUNK = np.array([
-    [-900, 130, 70], [-400, 158, 95], [-300, 148, 95], [-180, 132, 86], [-100, 138, 94], [0, 146, 100], [80, 152, 101],
-    [150, 160, 96], [185, 182, 86], [212, 165, 74], [235, 95, 62], [258, 60, 57], [330, 56, 60],
-], dtype=np.float64)
-CAVITY = np.array([
-    [-395, 42, 36], [-345, 58, 54], [-260, 98, 66], [-180, 116, 70], [-100, 123, 77], [0, 129, 84], [80, 122, 80],
-    [140, 104, 68], [190, 70, 50], [215, 42, 30], [230, 15, 12],
-], dtype=np.float64)
-SPINE_DEPTH = np.array([
-    [-420, 84], [-330, 84], [-260, 64], [-180, 42], [-100, 45], [0, 55], [100, 61], [180, 48], [240, 25], [330, 14],
-], dtype=np.float64)
-FAT_SHARE = np.array([
-    [-500, 1.1], [-380, 1.2], [-100, 1.0], [80, 0.6], [190, 0.6], [260, 0.35], [330, 0.2],
-], dtype=np.float64)
+# Half width and half depth (mm) of the trunk under its fat, by level (mm).
+TRUNK = np.array(
+    [
+        [-900, 130, 70],
+        [-400, 158, 95],
+        [-300, 148, 95],
+        [-180, 132, 86],
+        [-100, 138, 94],
+        [0, 146, 100],
+        [80, 152, 101],
+        [150, 160, 96],
+        [185, 182, 86],
+        [212, 165, 74],
+        [235, 95, 62],
+        [258, 60, 57],
+        [330, 56, 60],
+    ],
+    dtype=np.float64,
+)
+# Fat under the skin, as a multiple of the thickness drawn for the patient, by level (mm).
+FAT_SHARE = np.array(
+    [
+        [-500, 1.1],
+        [-380, 1.2],
+        [-100, 1.0],
+        [80, 0.6],
+        [190, 0.6],
+        [260, 0.35],
+        [330, 0.2],
+    ],
+    dtype=np.float64,
+)
 
 # Directions from the hilum (left side) in which the trunks of the pulmonary vessels set out.
 LOBES = ((1.0, 0.1, 0.5), (0.5, -0.8, 0.7), (0.1, 0.7, 0.7), (-0.8, 0.5, 0.4), (-0.7, -0.3, 0.8), (0.1, -0.1, 1.0))
-
-
-@dataclass
-class Canvas:
-    """HU volume being painted, with the reference-patient coordinates of its voxels (all (z, y, x), mm)."""
-
-    hu: Field
-    axes: tuple[Field, Field, Field]
-    at: tuple[Field, Field, Field]
-    reach: tuple[float, float, float]
-    voxel: float
-
-    def window(self, low: Point, high: Point) -> Window:
-        """Slices of the voxels that can fall between two corners (mm), allowing for the displacement of space."""
-        spans = []
-        for axis, first, last, reach in zip(self.axes, low, high, self.reach, strict=True):
-            pad = reach + self.voxel
-            start, stop = np.searchsorted(axis, [first - pad, last + pad])
-            spans.append(slice(int(start), int(stop)))
-        return spans[0], spans[1], spans[2]
-
-    def paint(self, distance: Field, value: float | Field, where: Window = WHOLE, share: float = 1.0) -> None:
-        """Mix value (HU) into the voxels where the signed distance (mm, negative inside) is below zero."""
-        region = self.hu[where]
-        region += self.coverage(distance, share) * (value - region)
-
-    def coverage(self, distance: Field, share: float = 1.0) -> Field:
-        """Fraction of each voxel inside a surface, from its signed distance (mm)."""
-        return np.asarray(np.clip(0.5 - distance / self.voxel, 0.0, 1.0) * np.float32(share))
-
-    def sheet(self, distance: Field, thickness: float, value: float, where: Window = WHOLE) -> None:
-        """Mix value (HU) into a sheet of the given thickness (mm) about the zero of distance (mm)."""
-        share = self.coverage(distance - thickness / 2) - self.coverage(distance + thickness / 2)
-        self.hu[where] += share * (value - self.hu[where])
-
-    def bone(self, distance: Field, cortex: float, marrow: float, shell: float, where: Window = WHOLE) -> None:
-        """Paint a bone: a cortical shell (mm thick) at cortex HU around marrow HU."""
-        self.paint(distance, cortex, where)
-        self.paint(distance + shell, marrow, where)
-
-    def ellipsoid_distance(self, centre: Point, radii: Point, turn: float = 0.0) -> tuple[Field, Window]:
-        """Approximate signed distance (mm) to an ellipsoid turned by an angle (rad) about z, and its window."""
-        flat = max(radii[1], radii[2]) if turn else 0.0
-        extent = (radii[0], max(radii[1], flat), max(radii[2], flat))
-        where = self.window([c - e for c, e in zip(centre, extent, strict=True)],
-                            [c + e for c, e in zip(centre, extent, strict=True)])
-        z, y, x = (axis[where] - np.float32(c) for axis, c in zip(self.at, centre, strict=True))
-        if turn:
-            y, x = np.cos(turn) * y - np.sin(turn) * x, np.sin(turn) * y + np.cos(turn) * x
-        squares = [np.square(part / radius) for part, radius in zip((z, y, x), radii, strict=True)]
-        level = np.sqrt(squares[0] + squares[1] + squares[2]) + 1e-3
-        slope = np.sqrt(sum(square / radius**2 for square, radius in zip(squares, radii, strict=True))) + 1e-5
-        return np.asarray(level * (level - 1) / slope, dtype=np.float32), where
-
-    def ellipsoid(self, centre: Point, radii: Point, value: float, turn: float = 0.0) -> None:
-        """Paint an ellipsoid (mm) at value (HU)."""
-        distance, where = self.ellipsoid_distance(centre, radii, turn)
-        self.paint(distance, value, where)
-
-    def capsule_distance(self, start: Point, end: Point, first: float, last: float) -> tuple[Field, Window]:
-        """Signed distance (mm) to a segment whose radius tapers from first to last (mm), and its window."""
-        wide = max(first, last)
-        a, b = np.asarray(start, np.float32), np.asarray(end, np.float32)
-        where = self.window(np.minimum(a, b) - wide, np.maximum(a, b) + wide)
-        z, y, x = (axis[where] - c for axis, c in zip(self.at, a, strict=True))
-        step = b - a
-        along = np.clip((z * step[0] + y * step[1] + x * step[2]) / (step @ step + 1e-6), 0.0, 1.0)
-        apart = np.square(z - along * step[0]) + np.square(y - along * step[1]) + np.square(x - along * step[2])
-        return np.sqrt(apart) - (first + (last - first) * along), where
-
-    def tube(self, points: Sequence[Point], radii: Sequence[float], value: float) -> None:
-        """Paint a polyline tube; a tube thinner than a voxel only fills its share of the voxel."""
-        for i in range(len(points) - 1):
-            distance, where = self.capsule_distance(points[i], points[i + 1], radii[i], radii[i + 1])
-            share = min(1.0, (radii[i] + radii[i + 1]) / self.voxel)
-            self.paint(distance, value, where, share)
-
-    def long_bone(self, points: Sequence[Point], radius: float, cortex: float, marrow: float, shell: float) -> None:
-        """Paint a tubular bone along a polyline (mm) with a cortical shell (mm)."""
-        radii = [radius] * len(points)
-        self.tube(points, radii, cortex)
-        self.tube(points, [r - shell for r in radii], marrow)
 
 
 def body(seed: int, shape: tuple[int, int, int], voxel_size: tuple[float, float, float]) -> torch.Tensor:
@@ -180,25 +120,6 @@ def check(seed: int, shape: Any, voxel_size: Any) -> None:
         raise ValueError(f"voxel_size: expected 3 positive mm (z, y, x), got {voxel_size!r}; pass e.g. (3.0, 3.0, 3.0)")
 
 
-def smooth_noise(rng: np.random.Generator, axes: Sequence[Field], spacing: float, cells: int) -> Field:
-    """Unit-variance noise on the grid of axes (mm): a periodic cubic B-spline with knots every spacing mm."""
-    field = rng.standard_normal((cells, cells, cells), dtype=np.float32)
-    for axis in axes:
-        field = np.tensordot(field, spline_weights(axis / spacing, cells), axes=(0, 1))
-    return np.ascontiguousarray(field, dtype=np.float32)
-
-
-def spline_weights(position: Field, cells: int) -> Field:
-    """Cubic B-spline weights (positions, cells) of periodic knots, scaled to keep unit variance on average."""
-    base = np.floor(position).astype(int)
-    t = position - base
-    taps = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]) / 6
-    weights = np.zeros((len(position), cells), dtype=np.float32)
-    for offset, tap in enumerate(taps):
-        weights[np.arange(len(position)), (base + offset - 1) % cells] += tap
-    return weights / np.float32(np.sqrt(0.4794))
-
-
 def draw_level(rng: np.random.Generator) -> float:
     """Level (mm) of the box centre: 15 % head, 15 % pelvis, else chest or abdomen."""
     low, high = [(350, 465), (-390, -240), (-190, 185)][rng.choice(3, p=[0.15, 0.15, 0.7])]
@@ -210,8 +131,10 @@ def place_patient(rng: np.random.Generator, axes: Sequence[Field], voxel: float)
     level = draw_level(rng)
     size = rng.uniform(0.93, 1.07) * np.array([1.0, rng.uniform(0.93, 1.08), rng.uniform(0.93, 1.08)])
     shift = np.array([0.0, rng.normal(-12, 10), rng.normal(0, 10)])
-    straight = [((axis - s) / k + o).astype(np.float32)
-                for axis, s, k, o in zip(axes, shift, size, (level, 0.0, 0.0), strict=True)]
+    straight = [
+        ((axis - s) / k + o).astype(np.float32)
+        for axis, s, k, o in zip(axes, shift, size, (level, 0.0, 0.0), strict=True)
+    ]
     tilt = rng.normal(0, 0.035)
     z, y, x = np.meshgrid(*straight, indexing="ij")
     wobble = [rng.uniform(2.5, 5) * smooth_noise(rng, axes, 42, 12) for _ in range(3)]
@@ -219,20 +142,6 @@ def place_patient(rng: np.random.Generator, axes: Sequence[Field], voxel: float)
     reach = [float(np.abs(a - b).max()) for a, b in zip(at, (z, y, x), strict=True)]
     hu = np.full(z.shape, AIR, dtype=np.float32)
     return Canvas(hu, (straight[0], straight[1], straight[2]), at, (reach[0], reach[1], reach[2]), voxel)
-
-
-def profile(table: NDArray[np.float64], column: int, z: Field) -> Field:
-    """Table column interpolated at levels z (mm)."""
-    return np.interp(z, table[:, 0], table[:, column]).astype(np.float32)
-
-
-def superellipse(canvas: Canvas, table: NDArray[np.float64], depth: float, power: float) -> Field:
-    """Radial signed distance (mm) to a column of superellipses centred depth mm posterior, cut at the table's ends."""
-    z, y, x = canvas.at[0], canvas.at[1] - np.float32(depth), canvas.at[2]
-    sides = np.abs(x) / profile(table, 1, z), np.abs(y) / profile(table, 2, z)
-    level = (sides[0] ** power + sides[1] ** power) ** np.float32(1 / power) + np.float32(1e-3)
-    ends = np.maximum(z - table[-1, 0], table[0, 0] - z)
-    return np.asarray(np.maximum((1 - 1 / level) * np.hypot(x, y), ends), dtype=np.float32)
 
 
 def paint_wall(canvas: Canvas, rng: np.random.Generator, streaks: Field, lumps: Field) -> Field:
@@ -275,8 +184,9 @@ def paint_table(canvas: Canvas, rng: np.random.Generator, thickness: float) -> N
     back = 110 + 0.9 * thickness + rng.uniform(0, 8)
     bend, width, depth = rng.uniform(0.0004, 0.0016), rng.uniform(190, 250), rng.uniform(15, 50)
     top = y[:, None] - back + np.float32(bend) * np.square(x)[None] - 8
-    slab = np.maximum(np.maximum(-top, top - depth * np.clip(1.2 - np.square(x / width), 0.15, 1)[None]),
-                      np.abs(x)[None] - width)
+    slab = np.maximum(
+        np.maximum(-top, top - depth * np.clip(1.2 - np.square(x / width), 0.15, 1)[None]), np.abs(x)[None] - width
+    )
     flat = np.broadcast_to(slab.astype(np.float32)[None], canvas.hu.shape)
     canvas.paint(flat, rng.uniform(-500, 100))
     canvas.paint(flat + rng.uniform(1.5, 3), rng.uniform(-990, -900))
@@ -348,14 +258,23 @@ def paint_heart(canvas: Canvas, rng: np.random.Generator, heart: Point, contrast
     canvas.tube([(z + 20, y - 22, x - 10), (96, -26, 8), (103, -2, 18)], [13, 13, 11], venous)
     canvas.tube([(100, 0, 32), (98, 4, 2), (96, 4, -34)], [11, 10, 9], venous)
     canvas.tube([(-40, 18, -22), (z, 8, -36), (110, -8, -26), (170, -16, -24)], [13, 12, 9, 8], venous)
-    canvas.tube([root, (100, -20, -14), (arch - 8, -8, -6), (arch, 12, 8), (arch - 14, 32, 20), (90, 44, 22)],
-                [calibre + 2, calibre + 1, calibre, calibre - 1, calibre - 2, calibre - 2], arterial)
-    canvas.tube([(90, 44, 22), (0, 36, 18), (-90, 20, 6), (-205, 14, 3)],
-                [calibre - 2, calibre - 3, calibre - 4, calibre - 5], arterial)
+    canvas.tube(
+        [root, (100, -20, -14), (arch - 8, -8, -6), (arch, 12, 8), (arch - 14, 32, 20), (90, 44, 22)],
+        [calibre + 2, calibre + 1, calibre, calibre - 1, calibre - 2, calibre - 2],
+        arterial,
+    )
+    canvas.tube(
+        [(90, 44, 22), (0, 36, 18), (-90, 20, 6), (-205, 14, 3)],
+        [calibre - 2, calibre - 3, calibre - 4, calibre - 5],
+        arterial,
+    )
     canvas.tube([(-40, 18, -22), (-120, 22, -20), (-205, 20, -16)], [13, 11, 11], venous * 0.6 + 16)
     for side in (-1, 1):
-        canvas.tube([(-205, 16, 3 * side), (-290, 25, 55 * side), (-345, -45, 78 * side), (-600, -40, 85 * side)],
-                    [8, 6, 5, 4], arterial)
+        canvas.tube(
+            [(-205, 16, 3 * side), (-290, 25, 55 * side), (-345, -45, 78 * side), (-600, -40, 85 * side)],
+            [8, 6, 5, 4],
+            arterial,
+        )
         canvas.tube([(arch, 2, 8 * side), (185, 0, 22 * side), (330, -8, 26 * side)], [6, 5, 4], arterial)
         canvas.tube([(165, -14, -15), (190, -14, 28 * side), (330, -2, 33 * side)], [7, 7, 5], venous)
         canvas.ellipsoid((225, -18, 22 * side), (24, 10, 9), 90 + 80 * contrast)
@@ -403,8 +322,18 @@ def paint_abdomen(canvas: Canvas, rng: np.random.Generator, cavity: Field, dome:
 
 def paint_bowel(canvas: Canvas, rng: np.random.Generator, cavity: Field, dome: Field) -> None:
     """Paint colon and small bowel as wandering tubes: wall, content and anterior gas."""
-    frame = [(-280, 5, -88), (-150, 15, -98), (-105, -45, -75), (-125, -62, 0), (-80, -45, 80), (-150, 25, 100),
-             (-280, 25, 88), (-310, 5, 25), (-345, 52, 5), (-400, 62, 0)]
+    frame = [
+        (-280, 5, -88),
+        (-150, 15, -98),
+        (-105, -45, -75),
+        (-125, -62, 0),
+        (-80, -45, 80),
+        (-150, 25, 100),
+        (-280, 25, 88),
+        (-310, 5, 25),
+        (-345, 52, 5),
+        (-400, 62, 0),
+    ]
     loops = [(np.asarray(frame, float) + rng.normal(0, 7, (10, 3)), 17.0, 0.6)]
     for _ in range(12):
         start = rng.uniform((-310, -60, -75), (-110, 10, 75))
@@ -420,176 +349,6 @@ def paint_bowel(canvas: Canvas, rng: np.random.Generator, cavity: Field, dome: F
             level = (start[1] + end[1]) / 2 + rng.uniform(-0.6, 0.8) * radius
             gas = np.maximum(distance + 3, canvas.at[1][where] - np.float32(level))
             canvas.paint(gas, -950.0, where, float(rng.random() < gassy))
-
-
-def paint_deep_muscles(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Paint the erector spinae, psoas and gluteal columns beside the spine, with fat between."""
-    value = rng.uniform(42, 60)
-    for side in (-1, 1):
-        levels = np.arange(-250.0, 330.0, 40.0)
-        back = np.interp(levels, SPINE_DEPTH[:, 0], SPINE_DEPTH[:, 1]) + 28
-        girth = np.interp(levels, [-250, -150, 80, 330], [14, 22, 15, 11])
-        canvas.tube([(z, y, 25.0 * side) for z, y in zip(levels, back, strict=True)], girth.tolist(), value)
-        canvas.tube([(-70, 42, 28 * side), (-180, 38, 44 * side), (-280, 18, 66 * side), (-375, -10, 95 * side)],
-                    [8, 20, 20, 15], value)
-
-
-def paint_spine(canvas: Canvas, rng: np.random.Generator, density: float, texture: Field) -> None:
-    """Paint vertebrae (body, arch, processes) repeated along the axis, discs between them and the spinal canal."""
-    where = canvas.window((-235, -60, -60), (338, 170, 60))
-    z, y, x = (axis[where] for axis in canvas.at)
-    y = y - profile(SPINE_DEPTH, 1, z) - 2
-    width = np.interp(z, [-330, -150, 100, 250, 330], [27, 25, 17, 12, 11]).astype(np.float32)
-    stretch = np.interp(z, [-420, -150, 60, 250, 340], [-13.5, -5.5, 2.0, 9.8, 15.8]).astype(np.float32)
-    phase = stretch + rng.random()
-    pitch = np.interp(z, [-200, 60, 300], [34, 27, 16]).astype(np.float32)
-    along = (phase - np.round(phase)) * pitch
-    trim = np.maximum(z - 338, -232 - z)
-    waist = width * (0.88 + 0.4 * np.square(along / pitch))
-    column = np.hypot(x, y * 1.25) - waist
-    cortex, marrow = density * rng.uniform(480, 750), density * rng.uniform(140, 240) + 20 * texture[where]
-    canvas.paint(np.maximum(column, trim), 85.0, where)
-    block = np.maximum(np.maximum(column, np.abs(along) - pitch / 2 + 2.6), trim)
-    canvas.paint(block, cortex, where)
-    canvas.paint(block + 1.8, marrow, where)
-    hole = y - 0.8 * width - 8
-    arch = np.maximum(np.abs(np.hypot(x, hole) - 12) - 3.2, np.abs(along) - 0.36 * pitch)
-    slant = along + 0.35 * (hole - 10)
-    spinous = np.maximum(np.hypot(x, 0.35 * slant) - 3.5, np.abs(hole - 18) - 10)
-    flare = np.hypot(hole + 0.25 * np.abs(x) - 2, along - 3) - 5.5
-    transverse = np.maximum(flare, np.maximum(np.abs(x) - width - 14, 11 - np.abs(x)))
-    canal = np.maximum(np.hypot(x, hole) - 9, trim)
-    for piece in (arch, spinous, transverse):
-        piece = np.maximum(np.maximum(piece, trim), -canal)
-        canvas.paint(piece, cortex, where)
-        canvas.paint(piece + 2.2, marrow, where)
-    canvas.paint(canal, 12.0, where)
-    canvas.paint(np.maximum(np.hypot(x, hole) - 5.5, trim), 38.0, where)
-
-
-def paint_ribs(canvas: Canvas, rng: np.random.Generator, cavity: Field, density: float) -> None:
-    """Paint ribs as oblique hoops on the cavity wall, cartilage in front, and the sternum."""
-    z, y, x = canvas.at
-    pitch = rng.uniform(25, 29)
-    slope = rng.uniform(0.4, 0.6)
-    phase = (z - slope * y - 6 * np.abs(x) / 60) / pitch + rng.random()
-    height = (phase - np.round(phase)) * pitch * 0.88
-    outward = cavity - 5.0
-    rib = (np.hypot(height / 6.5, outward / 4.2) - 1) * 4.2
-    bounds = np.maximum(z - 205, np.maximum(-115 - z, -0.55 * (z + 20) - 40 - y))
-    rib = np.maximum(rib, bounds)
-    gristle = np.maximum(rib, np.maximum(-z - 40, y + 62))
-    bony = np.maximum(rib, 58 - np.abs(x) - np.maximum(y + 30, 0) * 2)
-    canvas.paint(gristle, rng.uniform(80, 140))
-    canvas.bone(np.asarray(bony, np.float32), density * 900, density * rng.uniform(150, 300), 1.6)
-    front = -8 - np.interp(canvas.axes[0], CAVITY[:, 0], CAVITY[:, 2]).astype(np.float32)[:, None, None] - 5
-    plate = np.hypot(np.maximum(np.abs(x) - 12, 0), y - front) - 6
-    canvas.bone(np.maximum(plate, np.abs(z - 95) - 78), density * 550, density * 150, 1.6)
-
-
-def paint_shoulders(canvas: Canvas, rng: np.random.Generator, density: float) -> None:
-    """Paint clavicles, scapulae and humeral heads."""
-    cortex, marrow = density * 950, density * 180
-    lift = rng.normal(0, 6)
-    for side in (-1, 1):
-        clavicle = [(182, -62, 14 * side), (196, -56, 70 * side), (206, -10, 150 * side)]
-        spine = [(188 + lift, 62, 70 * side), (198, 45, 120 * side), (204, 10, 155 * side)]
-        canvas.long_bone(clavicle, 7, cortex, marrow, 2.5)
-        canvas.long_bone(spine, 6, cortex, marrow, 2)
-        for height in np.arange(70.0, 186.0, 8.0):
-            inner = np.array([height, 88, (62 - 0.05 * (height - 70)) * side])
-            outer = np.array([height, 66, (100 + 0.35 * (height - 70)) * side])
-            canvas.tube([inner, outer], [3.0, 5.5], cortex * 0.75)
-        canvas.bone(*ball(canvas, (185, 15, 158 * side), 24, cortex, marrow))
-
-
-def ball(canvas: Canvas, centre: Point, radius: float, cortex: float, marrow: float) -> tuple[Any, ...]:
-    """Arguments of Canvas.bone for a spherical joint head (mm)."""
-    distance, where = canvas.ellipsoid_distance(centre, (radius, radius, radius))
-    return distance, cortex, marrow, 2.0, where
-
-
-def paint_pelvis(canvas: Canvas, rng: np.random.Generator, cavity: Field, density: float) -> None:
-    """Paint iliac wings on the cavity wall, sacrum, hip joints, pubis, ischium and femora."""
-    where = canvas.window((-350, -80, -170), (-160, 120, 170))
-    z, y, x = (axis[where] for axis in canvas.at)
-    crest = -185 - 0.004 * np.square(y - 15) + rng.normal(0, 5)
-    wing = np.abs(cavity[where] - 9) - np.interp(z, [-345, -300, -200], [14, 6, 5]).astype(np.float32)
-    rim = np.maximum(np.maximum(z - crest, -345 - z), np.maximum(0.45 * (z + 180) - 5 - y, 34 - np.abs(x)))
-    cortex, marrow = density * 800, density * rng.uniform(120, 220)
-    canvas.bone(np.maximum(wing, rim).astype(np.float32), cortex, marrow, 2.0, where)
-    distance, where = canvas.ellipsoid_distance((-272, 66, 0), (60, 20, 54))
-    hollow = np.hypot(canvas.at[2][where], canvas.at[1][where] - 78) - 7
-    canvas.bone(np.maximum(distance, -hollow), cortex * 0.8, marrow, 2.0, where)
-    for side in (-1, 1):
-        canvas.bone(*ball(canvas, (-345, 8, 86 * side), 33, cortex, marrow))
-        canvas.ellipsoid((-346, 8, 91 * side), (26, 26, 28), 60.0)
-        canvas.bone(*ball(canvas, (-346, 8, 91 * side), 23.5, cortex, marrow + 100))
-        canvas.long_bone([(-348, 8, 94 * side), (-368, 14, 122 * side)], 15, cortex, marrow, 2.5)
-        canvas.long_bone([(-362, 16, 130 * side), (-400, 14, 126 * side), (-620, 5, 100 * side)], 15, 1250, 40, 5)
-        canvas.long_bone([(-345, -25, 66 * side), (-362, -50, 30 * side), (-378, -54, 6 * side)], 9, cortex, marrow, 2)
-        canvas.long_bone([(-355, 38, 68 * side), (-405, 42, 58 * side), (-395, -35, 24 * side)], 11, cortex, marrow, 2)
-
-
-def paint_head(canvas: Canvas, rng: np.random.Generator, density: float, streaks: Field) -> None:
-    """Paint skull and brain, then the face."""
-    cortex = min(density, 1.0) * rng.uniform(1100, 1500)
-    skull, where = canvas.ellipsoid_distance((427, 2, 0), (87, 91, 70))
-    thickness = (rng.uniform(5, 8) + 1.2 * streaks[where]).astype(np.float32)
-    floor = 372 + 0.25 * np.maximum(-canvas.at[1][where], -40) - canvas.at[0][where]
-    vault = np.maximum(skull, floor).astype(np.float32)
-    canvas.paint(vault, cortex, where)
-    canvas.paint(np.abs(skull + thickness / 2) - thickness / 6, cortex * 0.55, where)
-    base = np.maximum(np.maximum(floor, skull), -floor - 9).astype(np.float32)
-    canvas.paint(base + 1.5, cortex * 0.35 + 250 * streaks[where], where)
-    brain = np.maximum(skull + thickness, floor + 5).astype(np.float32)
-    canvas.paint(brain, 14.0, where)
-    gyri = 2.5 * np.clip(np.abs(streaks[where]) * 1.5 - 1, -1, 1)
-    canvas.paint(brain + 2 + gyri, 38.0, where)
-    canvas.paint(brain + 9 + 2 * gyri, 29.0, where)
-    size = rng.uniform(0.7, 1.7)
-    for side in (-1, 1):
-        canvas.ellipsoid((435, -20, 10 * side), (13, 24, 5.5 * size), 6.0, 0.25 * side)
-        canvas.ellipsoid((432, 26, 19 * side), (12, 20, 6 * size), 6.0, -0.35 * side)
-        canvas.ellipsoid((420, -8, 24 * side), (12, 17, 8), 40.0)
-    canvas.ellipsoid((420, 0, 0), (12, 14, 2.5 * size), 8.0)
-    canvas.tube([(412, 8, 0), (385, 14, 0), (345, 16, 0)], [14, 12, 7], 32.0)
-    paint_face(canvas, rng, cortex, streaks)
-
-
-def paint_face(canvas: Canvas, rng: np.random.Generator, cortex: float, streaks: Field) -> None:
-    """Paint skull base, jaws, teeth, orbits, sinuses and nasal cavity."""
-    trabecular = cortex * 0.3
-    for side in (-1, 1):
-        distance, where = canvas.ellipsoid_distance((378, 14, 42 * side), (13, 13, 30), -0.5 * side)
-        canvas.bone(distance, cortex, cortex * 0.75, 4.0, where)
-        cells, where = canvas.ellipsoid_distance((366, 32, 54 * side), (20, 15, 12))
-        canvas.paint(cells, cortex * 0.6, where)
-        canvas.paint(np.maximum(cells + 2.5, 0.5 - 6 * np.abs(streaks[where])), -700.0, where)
-        zygoma = [(362, -62, 44 * side), (364, -35, 62 * side), (368, -2, 62 * side)]
-        mandible = [(358, -2, 48 * side), (325, -8, 45 * side), (310, -52, 30 * side), (306, -76, 8 * side)]
-        canvas.long_bone(zygoma, 4.5, cortex, trabecular, 2)
-        canvas.long_bone(mandible, 8, cortex, trabecular, 3)
-        canvas.ellipsoid((362, -62, 27 * side), (21, 23, 19), cortex * 0.6)
-        canvas.ellipsoid((361, -60, 27 * side), (19, 20, 16), -1000.0 if rng.random() < 0.85 else 25.0)
-        canvas.ellipsoid((396, -62, 32 * side), (20, 28, 20), cortex * 0.7)
-        canvas.ellipsoid((396, -66, 32 * side), (17, 28, 17), -80.0)
-        canvas.ellipsoid((396, -76, 32 * side), (12, 12, 12), 15.0)
-        canvas.tube([(396, -64, 30 * side), (394, -36, 18 * side)], [3, 2.5], 35.0)
-    distance, where = canvas.ellipsoid_distance((336, -62, 0), (10, 30, 28))
-    canvas.bone(distance, cortex * 0.8, trabecular, 2.0, where)
-    for turn in np.linspace(-1.25, 1.25, 14):
-        metal = rng.random() < 0.06
-        y, x = -46 - 34 * np.cos(turn), 27 * np.sin(turn)
-        for height in (314, 326):
-            canvas.ellipsoid((height, y, x), (7, 4.2, 3.4), 3000.0 if metal else rng.uniform(1500, 2400))
-    for centre, radii in (((366, -62, 0), (22, 38, 12)), ((378, -26, 0), (11, 12, 15)), ((412, -86, 0), (12, 5, 20)),
-                          ((388, -52, 0), (11, 22, 9))):
-        canvas.ellipsoid(centre, np.add(radii, 2), cortex * 0.6)
-        canvas.ellipsoid(centre, radii, -990.0)
-    canvas.ellipsoid((370, -60, 0), (24, 38, 0.9), 300.0)
-    for side in (-1, 1):
-        canvas.ellipsoid((358, -62, 7 * side), (8, 28, 2.6), 45.0)
 
 
 def paint_airway(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -15,7 +15,9 @@ WINDOW = (-1000.0, 1000.0)  # HU
 ERROR_WINDOW = (-400.0, 400.0)  # HU
 
 
-def figure(path: Path, images: Mapping[str, Tensor], reference: Tensor | None, spacing: tuple[float, float, float]) -> None:
+def figure(
+    path: Path, images: Mapping[str, Tensor], reference: Tensor | None, spacing: tuple[float, float, float]
+) -> None:
     """Three planes of every method, and under each its error where there is a reference.
 
     Args:
@@ -24,26 +26,21 @@ def figure(path: Path, images: Mapping[str, Tensor], reference: Tensor | None, s
         reference: (z, y, x) in 1/mm, drawn first.
         spacing: voxel size (z, y, x), mm.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    # Not pyplot: it would choose a backend for whoever calls, and keep the figure open if writing fails.
+    from matplotlib.figure import Figure
 
     shown = ({} if reference is None else {"reference": reference}) | dict(images)
     aspects = (spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1])
     shape = next(iter(shown.values())).shape
     heights = [
-        size
-        for size, aspect in zip((shape[1], shape[0], shape[0]), aspects, strict=True)
+        max(rows * aspect, 0.15 * shape[1])
+        for rows, aspect in zip((shape[1], shape[0], shape[0]), aspects, strict=True)
         for _ in range(1 if reference is None else 2)
-        for size in [max(size * aspect, 0.15 * shape[1])]
     ]
     width = 2.6
     height = sum(heights) * width / shape[2]
-    fig, axes = plt.subplots(
-        len(heights), len(shown), figsize=(width * len(shown), height + 0.5), squeeze=False,
-        gridspec_kw={"height_ratios": heights},
-    )
+    fig = Figure(figsize=(width * len(shown), height + 0.5))
+    axes = fig.subplots(len(heights), len(shown), squeeze=False, gridspec_kw={"height_ratios": heights})
     for column, (name, image) in enumerate(shown.items()):
         hu = to_hu(image)
         error = None if reference is None else hu - to_hu(reference)
@@ -62,17 +59,24 @@ def figure(path: Path, images: Mapping[str, Tensor], reference: Tensor | None, s
         if reference is not None and ax.get_subplotspec().rowspan.start % 2 == 1:
             ax.clear()
             ax.set_axis_off()
-            ax.text(0.98, 0.5, f"error,\n{ERROR_WINDOW[0]:g} to {ERROR_WINDOW[1]:g} HU", ha="right", va="center",
-                    transform=ax.transAxes, fontsize=8)
+            ax.set_aspect("auto")
+            ax.text(
+                0.98,
+                0.5,
+                f"error,\n{ERROR_WINDOW[0]:g} to {ERROR_WINDOW[1]:g} HU",
+                ha="right",
+                va="center",
+                transform=ax.transAxes,
+                fontsize=8,
+            )
     fig.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=1 - 0.35 / (height + 0.5), wspace=0.02, hspace=0.03)
     with atomic_path(path) as temporary:
         fig.savefig(temporary, dpi=110)
-    plt.close(fig)
 
 
 def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown table of metrics by method."""
-    names = {"psnr": "PSNR (dB)", "ssim": "SSIM", "seconds": "seconds"}
+    names = {"psnr": "PSNR (dB)", "ssim": " SSIM", "seconds": "seconds"}
     formats = {"psnr": ".2f", "ssim": ".3f", "seconds": ".1f"}
     keys = [key for key in names if any(key in row for row in metrics.values())]
     width = max([6, *map(len, metrics)])

@@ -89,7 +89,7 @@ class Reconstruction:
 
 def describe(**parts: Any) -> dict[str, Any]:
     """Settings as plain values: dataclasses by their fields, operators and priors by their representation."""
-    from scoreinv import __version__
+    from scoreinv._version import __version__
 
     return {"scoreinv": __version__, "torch": str(torch.__version__)} | {k: _plain(v) for k, v in parts.items()}
 

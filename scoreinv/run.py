@@ -48,7 +48,9 @@ class Case:
     reference: Tensor | None
 
 
-def run(settings: RunSettings, out: Path, progress: bool = True, say: Callable[[str], None] = print) -> dict[str, dict[str, float]]:
+def run(
+    settings: RunSettings, out: Path, progress: bool = True, say: Callable[[str], None] = print
+) -> dict[str, dict[str, float]]:
     """Reconstruct by every method and write config.yaml, metrics.json, figure.png and a NIfTI a method.
 
     Returns:
@@ -58,10 +60,11 @@ def run(settings: RunSettings, out: Path, progress: bool = True, say: Callable[[
     from scoreinv.metrics import psnr, ssim
     from scoreinv.report import figure, table
 
+    # The input comes first: where it cannot be read, results of an earlier run keep the settings they were made with.
+    case = load_case(settings)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
-    case = load_case(settings)
     spacing = case.operator.volume.voxel_size
     say(f"{settings.name}: {case.operator}, voxels {' x '.join(f'{size:g}' for size in spacing)} mm")
     if case.reference is not None:
@@ -86,21 +89,27 @@ def run(settings: RunSettings, out: Path, progress: bool = True, say: Callable[[
 
 def reconstruct(method: str, case: Case, settings: RunSettings, out: Path, progress: bool) -> Tensor:
     """One method on one case, (z, y, x) in 1/mm; samplers leave all they know in `out/<method>/`."""
-    from scoreinv import baselines, load_prior, solve
-    from scoreinv.solve import METHODS
+    from scoreinv import baselines
+    from scoreinv.priors import load_prior
+    from scoreinv.samplers import DDIM, schedules
+    from scoreinv.samplers.guidance import DDS
+    from scoreinv.solve import METHODS, solve
 
     if method not in METHODS:
-        baseline = getattr(baselines, method)
+        baseline: Callable[..., Tensor] = getattr(baselines, method)
         extra = {"likelihood": case.likelihood} if method == "tv" else {}
         return baseline(case.operator, case.measurements, **extra)
     sampling = settings.sampling
+    prior = load_prior(sampling.prior)
     result = solve(
         case.operator,
         case.measurements,
-        load_prior(sampling.prior),
+        prior,
         likelihood=case.likelihood,
         method=method,
-        steps=sampling.steps,
+        guidance=DDS(sampling.iterations) if method == "dds" else None,
+        stepper=DDIM(1.0, sampling.split),
+        schedule=schedules.edm(sampling.steps, min(sampling.sigma_max, prior.sigma_max), max(0.01, prior.sigma_min)),
         samples=sampling.samples,
         seed=sampling.seed,
         max_slices=sampling.max_slices,
@@ -135,7 +144,8 @@ def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> 
     """A noisy scan of a volume in HU: Poisson counts, whose logarithm has variance 1 / counts."""
     from scoreinv.metrics import to_attenuation
 
-    volume = Volume(tuple(hu.shape), voxel_size)
+    z, y, x = hu.shape
+    volume = Volume((z, y, x), voxel_size)
     operator = ConeBeamCT(circular_geometry(volume, scan), volume)
     truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
     expected = operator(truth)
@@ -154,6 +164,11 @@ def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
     if scan.detector_shape is None:
         wide = ConeBeamGeometry.circular(scan.source_to_isocenter, scan.source_to_detector, (1, 1), pixel, angles)
         reach = np.abs(wide.project(volume.corners)).max((0, 1))
+        if np.isnan(reach).any():
+            raise ValueError(
+                f"scan.source_to_isocenter is {scan.source_to_isocenter:g} mm, expected more: the source turns within "
+                f"the volume, whose corners are up to {np.linalg.norm(volume.corners[0, 1:]):.0f} mm from the axis"
+            )
         shape = (2 * math.ceil(reach[0]), 2 * math.ceil(reach[1]))
     else:
         shape = scan.detector_shape
@@ -172,12 +187,17 @@ def _measured(settings: RunSettings) -> Case:
         projections = read_projections(source.projections)  # type: ignore[arg-type]
     geometry, lines = _binned(projections.geometry, projections.line_integrals(), source.bin)
     volume = _grid(geometry, settings.grid)
-    project = ConeBeamCT if isinstance(geometry, ConeBeamGeometry) else ParallelBeamCT
-    reference = None if source.every == 1 else fdk(project(geometry, volume), lines)
+    reference = None if source.every == 1 else fdk(_operator(geometry, volume), lines)
     part = lines[:: source.every].contiguous()
     sigma = noise_level(part)
     log.info("noise of the line integrals, estimated from their own roughness: %.3g", sigma)
-    return Case(project(geometry.subset(0, source.every), volume), part, Gaussian(sigma), reference)
+    return Case(_operator(geometry.subset(0, source.every), volume), part, Gaussian(sigma), reference)
+
+
+def _operator(geometry: Geometry, volume: Volume) -> CTOperator:
+    if isinstance(geometry, ConeBeamGeometry):
+        return ConeBeamCT(geometry, volume)
+    return ParallelBeamCT(geometry, volume)
 
 
 def noise_level(projections: Tensor) -> float:
@@ -185,6 +205,8 @@ def noise_level(projections: Tensor) -> float:
 
     The median absolute deviation ignores edges; second differences of white noise have variance 6 sigma^2.
     """
+    if projections.shape[-1] < 3:
+        raise ValueError(f"noise_level: rows have {projections.shape[-1]} columns, expected at least 3; bin fewer")
     rough = projections.diff(n=2, dim=-1).flatten()
     return max(float(rough.abs().median()) / 0.6745 / math.sqrt(6), 1e-6)
 
@@ -195,6 +217,8 @@ def _binned(geometry: Geometry, lines: Tensor, n: int) -> tuple[Geometry, Tensor
         return geometry, lines
     rows, columns = geometry.detector_shape
     kept = columns // n
+    if kept == 0:
+        raise ValueError(f"input.bin: {n} columns are to be averaged, expected at most the detector's {columns}")
     shift = -(columns - kept * n) / 2  # of the detector's middle, in old pixels
     binned = replace(
         geometry,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +38,7 @@ class Preset:
 
 
 METHODS = {
-    "dds": Preset(DDS(), DDIM(eta=1.0)),
+    "dds": Preset(DDS(iterations=15), DDIM(eta=1.0)),
     "dps": Preset(DPS(), DDIM(eta=1.0)),
 }
 
@@ -98,7 +97,8 @@ def solve(
     chunk = max_slices or 8
     lifted = _lift(prior, operator, slice_axis, chunk)
     if coupling == "auto":
-        coupling = TVz(axis=slice_axis) if isinstance(lifted, SliceWise) else None
+        coupled = isinstance(lifted, SliceWise) and operator.in_shape[slice_axis] > 1
+        coupling = TVz(axis=slice_axis) if coupled else None
     elif isinstance(coupling, str):
         raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
     problem = Problem(operator, measurements, likelihood, lifted, coupling)
@@ -126,8 +126,17 @@ def solve(
             state = walk(problem, guidance, stepper, sigmas, noise, members, state, report)
             images.extend(lifted.intensity.to_image(state.z))
     config = describe(
-        operator=operator, likelihood=likelihood, prior=prior, method=method, guidance=guidance, stepper=stepper,
-        coupling=coupling, schedule=sigmas.tolist(), samples=samples, seed=seed, slice_axis=slice_axis,
+        operator=operator,
+        likelihood=likelihood,
+        prior=prior,
+        method=method,
+        guidance=guidance,
+        stepper=stepper,
+        coupling=coupling,
+        schedule=sigmas.tolist(),
+        samples=samples,
+        seed=seed,
+        slice_axis=slice_axis,
     )
     return Reconstruction.of(torch.stack(images), operator, measurements, diagnostics, config)
 

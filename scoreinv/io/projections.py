@@ -102,7 +102,7 @@ class Projections:
                 raise ValueError(f"Projections: photons is {self.photons}, expected a positive number of counts")
 
     def line_integrals(self) -> Tensor:
-        """The data as line integrals, (views, v, u): counts as -log(counts / photons), none of them below half a count."""
+        """The data as line integrals, (views, v, u): counts as -log(counts / photons), of half a count at least."""
         if self.kind == "line_integrals":
             return self.data
         return -torch.log(self.data.clamp(min=0.5) / torch.as_tensor(self.photons))

@@ -55,10 +55,9 @@ class Prior(ABC):
         return x0.detach(), vjp
 
     def error(self, sigma: float) -> float:
-        """Root mean square error of `denoise`, network units: how far x0 may still be from the truth.
+        """How far x0 may still be from the truth, r = sigma tau / sqrt(sigma^2 + tau^2) with tau = data_std.
 
-        For a Gaussian of standard deviation tau = data_std it is r = sigma tau / sqrt(sigma^2 + tau^2); priors that
-        were measured know better.
+        Root mean square, network units; exact for a Gaussian of standard deviation tau, cautious for a network.
         """
         return sigma * self.data_std / math.hypot(sigma, self.data_std)
 

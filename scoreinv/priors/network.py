@@ -1,23 +1,20 @@
 """A score network as a prior.
 
-EDM preconditioning (Karras et al. 2022, eq. 7): `D(z) = c_skip z + c_out F(c_in z; c_noise)`, so that the network F sees
-inputs and targets of unit variance at every noise level. The error of F is scaled by c_out, which falls with sigma: that
-is why F may run in bfloat16 while the state stays in float32.
+EDM preconditioning (Karras et al. 2022, eq. 7): `D(z) = c_skip z + c_out F(c_in z; c_noise)`, so that the network F
+sees inputs and targets of unit variance at every noise level. The error of F is scaled by c_out, which falls with
+sigma: that is why F may run in bfloat16 while the state stays in float32.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from scoreinv.priors.base import Prior
 from scoreinv.priors.intensity import IntensityMap
-
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -34,7 +31,7 @@ class NetworkPrior(Prior):
         intensity: map from network units to image units.
         air: network value of what surrounds the patient.
         voxel_size: range of training voxel sizes, mm.
-        errors: validation error as pairs (sigma, rms error), network units; interpolated by `error`.
+        errors: validation error as pairs (sigma, rms error), network units, for the card.
         multiple: image sides must be divisible by it.
         name: for messages.
         precision: of the network, "fp32", "bf16" or "auto": bf16 where the hardware has it.
@@ -90,15 +87,6 @@ class NetworkPrior(Prior):
             x0 = precondition(self.network, images, sigma, self.data_std)
         return x0[:count, :, : shape[-2], : shape[-1]].reshape(shape).to(z)
 
-    def error(self, sigma: float) -> float:
-        if not self.errors:
-            return super().error(sigma)
-        sigmas, errors = np.log(np.array(self.errors)).T
-        # Below the measured range the estimate is z itself, off by sigma; above it, the spread of the data.
-        if sigma < self.errors[0][0]:
-            return sigma * min(1.0, self.errors[0][1] / self.errors[0][0])
-        return float(np.exp(np.interp(math.log(sigma), sigmas, errors)))
-
 
 def precondition(network: nn.Module, z: Tensor, sigma: float | Tensor, data_std: float) -> Tensor:
     """D(z; sigma) for z (batch, channels, y, x) and one sigma, or one each of shape (batch,)."""
@@ -109,7 +97,7 @@ def precondition(network: nn.Module, z: Tensor, sigma: float | Tensor, data_std:
 
 
 def call(network: nn.Module, x: Tensor, sigma: Tensor) -> Tensor:
-    """F(x; c_noise), x (batch, channels, y, x), sigma (batch,); out in the dtype of x whatever the network computed in."""
+    """F(x; c_noise), x (batch, channels, y, x), sigma (batch,); in the dtype of x whatever the network computed in."""
     # diffusers embeds a time step of order 0 to 1000 by sines of periods 2 pi to 2e4 pi; 10 ln(sigma) spans them well.
     answer: Any = network(x, 10 * sigma.log())
     return getattr(answer, "sample", answer).to(x.dtype)

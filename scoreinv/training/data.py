@@ -104,7 +104,7 @@ def load_groups(settings: DataSettings, seed: int) -> tuple[CropSampler, CropSam
 
     Raises:
         FileNotFoundError: if the folder or a named file is missing, or the folder holds no volume.
-        ValueError: if neither a folder nor phantoms are given.
+        ValueError: if neither a folder nor phantoms are given, or a file holds a single slice.
     """
     train: list[list[Slices]] = []
     validation: list[list[Slices]] = []
@@ -137,6 +137,11 @@ def _patients(folder: Path, files: Sequence[str]) -> list[Slices]:
     if not paths:
         raise FileNotFoundError(f"train: {folder} holds no .nii, .nii.gz or .mha volume")
     images = [read_image(path) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if len(image.data) < 2:
+            raise ValueError(
+                f"train: {path} is a single slice, expected a volume; a slab of each is kept for validation"
+            )
     return [Slices(image.data.to(torch.int16), image.voxel_size) for image in images]
 
 

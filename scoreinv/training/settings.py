@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 
 class Section(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen; unknown keys, NaN and Inf are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    low, high = pair
+    if not 0 < low <= high:
+        raise ValueError("expected 0 < smallest <= largest")
+    return pair
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class NetworkSettings(Section):
     """A diffusers `UNet2DModel` with attention at the lowest level."""
 
-    channels: tuple[int, ...] = (24, 48, 96, 128)
+    channels: tuple[PositiveInt, ...] = Field((24, 48, 96, 128), min_length=1)
     layers_per_block: int = Field(1, ge=1)
     norm_groups: int = Field(8, ge=1)
     attention_head_dim: int = Field(32, ge=1)
@@ -29,7 +40,7 @@ class DataSettings(Section):
     files: tuple[str, ...] = Field((), description="names within the folder; all volumes if empty")
     phantoms: int = Field(0, ge=0, description="procedural anatomies beside them")
     phantom_share: float = Field(0.5, ge=0, le=1, description="probability of drawing a phantom where both exist")
-    voxel_size: tuple[float, float] = Field((1.5, 3.0), description="smallest and largest pixel, mm")
+    voxel_size: Range = Field((1.5, 3.0), description="smallest and largest pixel, mm")
 
 
 class Phase(Section):
@@ -54,7 +65,7 @@ class TrainSettings(Section):
     ema: float = Field(0.999, gt=0, lt=1, description="decay of the weights' moving average")
     data_std: float = Field(0.5, gt=0, description="of training images, HU/1000")
     log_sigma: tuple[float, float] = Field((-1.2, 1.3), description="mean and spread of ln(sigma) in training")
-    sigma_range: tuple[float, float] = (0.005, 20.0)
+    sigma_range: Range = (0.005, 20.0)
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the hardware has it")
     checkpoint_every: int = Field(500, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)

@@ -165,7 +165,10 @@ def _save(path: Path, step: int, network: nn.Module, average: nn.Module, optimiz
 
 def _restore(path: Path, network: nn.Module, average: nn.Module, optimizer: Any, device: torch.device) -> int:
     state = torch.load(path, map_location=device, weights_only=True)
-    network.load_state_dict(state["network"])
+    try:
+        network.load_state_dict(state["network"])
+    except RuntimeError:
+        raise ValueError(f"train: {path} is of another network; give another --out or remove it") from None
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     log.info("continuing from %s at step %d", path, state["step"])
@@ -179,7 +182,8 @@ class _Meter:
         from tqdm import tqdm
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.losses, self.since = path, [], time.perf_counter()
+        self.path, self.since = path, time.perf_counter()
+        self.losses: list[float] = []
         self.bar = tqdm(total=total, desc="train", unit="step", disable=not progress)
 
     def tick(self, step: int, loss: float) -> None:

@@ -110,3 +110,11 @@ class TestRefusals:
     def test_negative_mask(self):
         with pytest.raises(ValueError, match="mask"):
             Gaussian(1.0, mask=torch.tensor([-1.0]))
+
+
+def test_repr_tells_the_settings():
+    assert repr(Gaussian(0.02)) == "Gaussian(sigma=0.02)"
+    assert repr(Gaussian(torch.tensor([0.5, 2.0]), torch.ones(2))) == (
+        "Gaussian(mask=values from 1 to 1, sigma=values from 0.5 to 2)"
+    )
+    assert repr(TransmissionPoisson(1e4)) == "TransmissionPoisson(photons=10000, background=0)"

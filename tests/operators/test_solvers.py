@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -30,7 +32,7 @@ def test_complex_residual_falls_monotonically_in_energy():
     for k in range(1, 12):
         e = conjugate_gradients(apply(M), b, 1, k, 0.0).x - exact
         errors.append(float(torch.vdot(e, M @ e).real))
-    assert all(after < before for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after < before for before, after in itertools.pairwise(errors))
 
 
 def test_items_of_a_batch_converge_independently():

@@ -61,6 +61,7 @@ def exact(p):
 
 def moments(p, guidance, stepper, sigmas):
     """Mean and covariance of the sampler's output."""
+
     def push(step, z):
         return walk(p, guidance, stepper, sigmas, Addressed(step), range(N), State(z)).z
 

@@ -53,8 +53,15 @@ def test_air_outside() -> None:
 
 
 def test_tissues_have_patient_like_fractions(patients: torch.Tensor) -> None:
-    share = {name: float(((patients > low) & (patients < high)).float().mean()) for name, (low, high) in {
-        "lung": (-930, -700), "fat": (-140, -60), "soft": (0, 120), "bone": (200, 3001)}.items()}
+    share = {
+        name: float(((patients > low) & (patients < high)).float().mean())
+        for name, (low, high) in {
+            "lung": (-930, -700),
+            "fat": (-140, -60),
+            "soft": (0, 120),
+            "bone": (200, 3001),
+        }.items()
+    }
     assert 0.02 < share["lung"] < 0.25
     assert 0.04 < share["fat"] < 0.30
     assert 0.10 < share["soft"] < 0.45

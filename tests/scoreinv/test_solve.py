@@ -16,7 +16,7 @@ def scan():
     volume = Volume((6, 32, 32), (6.0, 6.0, 6.0))
     angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (10, 48), (9.0, 9.0), angles), volume)
-    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in volume.shape], indexing="ij")
+    _, y, x = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in volume.shape], indexing="ij")
     truth = 0.02 * ((x / 0.8) ** 2 + (y / 0.6) ** 2 < 1).float() * (1 + 0.5 * (x**2 + (y - 0.2) ** 2 < 0.04))
     noise = torch.randn(operator.out_shape, generator=torch.Generator().manual_seed(0))
     return operator, operator(truth) + 0.02 * noise, truth
@@ -59,7 +59,7 @@ def test_any_operator_of_a_users_own():
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_explains_the_data_better_than_nothing(scan, prior, method):
-    operator, y, _ = scan
+    operator, _, _ = scan
     result = small(scan, prior, method=method, steps=8)
     assert result.mean.shape == operator.in_shape
     assert result.residual < 0.2
@@ -97,7 +97,9 @@ class TestSameSample:
         sigmas = schedules.edm(4, preset.sigma_max, preset.sigma_min, preset.rho)
         saved = []
         first = start(noise, float(sigmas[0]), [1])
-        walk(problem, preset.guidance, preset.stepper, sigmas, noise, [1], first, lambda step, state: saved.append(state))
+        walk(
+            problem, preset.guidance, preset.stepper, sigmas, noise, [1], first, lambda step, state: saved.append(state)
+        )
         torch.save({"z": saved[1].z, "step": saved[1].step, "history": saved[1].history}, tmp_path / "state.pt")
         state = type(first)(**torch.load(tmp_path / "state.pt", weights_only=True))
         z = walk(problem, preset.guidance, preset.stepper, sigmas, noise, [1], state).z
@@ -137,8 +139,15 @@ def test_spread_and_diagnostics(scan, prior):
     assert result.diagnostics[-1].misfit[0] < result.diagnostics[0].misfit[0]
 
 
+def test_a_volume_of_one_slice_has_no_neighbours_to_couple(prior):
+    volume = Volume((1, 16, 16), (3.0, 3.0, 3.0))
+    operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (2, 24), (4.5, 4.5), np.linspace(0, 6, 8)), volume)
+    result = solve(operator, operator(torch.full(volume.shape, 0.02)), prior, steps=2, progress=False)
+    assert result.mean.shape == (1, 16, 16)
+
+
 def test_start_from_an_image(scan, prior):
-    operator, _, truth = scan
+    _, _, truth = scan
     result = small(scan, prior, init=truth, schedule=torch.tensor([0.05, 0.0]))
     assert float((result.mean - truth).abs().mean()) < 0.002
 
@@ -152,7 +161,11 @@ def test_saved_folder_can_be_read(scan, prior, tmp_path):
     torch.testing.assert_close(image.data, result.mean)
     assert image.voxel_size == (6.0, 6.0, 6.0)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "mean.nii.gz", "std.nii.gz", "sample_000.nii.gz", "sample_001.nii.gz", "reconstruction.json"
+        "mean.nii.gz",
+        "std.nii.gz",
+        "sample_000.nii.gz",
+        "sample_001.nii.gz",
+        "reconstruction.json",
     }
 
 

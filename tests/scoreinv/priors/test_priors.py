@@ -98,7 +98,9 @@ class TestNetworkPrior:
             for n in (1, 2, 5):
                 apart = torch.cat([half.denoise(part, 0.5) for part in z.split(n)])
                 torch.testing.assert_close(apart, together, rtol=0, atol=1e-6)
-            torch.testing.assert_close(together, NetworkPrior(half.network, multiple=2, precision="fp32").denoise(z, 0.5), rtol=0, atol=0.03)
+            torch.testing.assert_close(
+                together, NetworkPrior(half.network, multiple=2, precision="fp32").denoise(z, 0.5), rtol=0, atol=0.03
+            )
 
     def test_small_noise_leaves_the_image(self, network_prior):
         z = noisy(16, 16)
@@ -126,12 +128,6 @@ class TestNetworkPrior:
             change = (network_prior.denoise(z + h * d, 0.5) - network_prior.denoise(z - h * d, 0.5)) / (2 * h)
             torch.testing.assert_close(x0, network_prior.denoise(z, 0.5))
         assert float((vjp(v) * d).sum()) == pytest.approx(float((v * change).sum()), rel=1e-2)
-
-    def test_error_interpolates_what_was_measured(self, network_prior):
-        assert network_prior.error(0.1) == pytest.approx(0.05)
-        assert 0.05 < network_prior.error(0.3) < 0.2
-        assert network_prior.error(5.0) == pytest.approx(0.2)
-        assert network_prior.error(0.01) == pytest.approx(0.005)
 
 
 class TestSliceWise:
@@ -167,7 +163,17 @@ class TestStorage:
     def test_round_trip(self, network_prior, tmp_path):
         save_prior(tmp_path / "tiny", network_prior, TINY, "# card")
         again = load_prior(tmp_path / "tiny")
-        for name in ("data_std", "sigma_min", "sigma_max", "intensity", "air", "voxel_size", "errors", "multiple", "name"):
+        for name in (
+            "data_std",
+            "sigma_min",
+            "sigma_max",
+            "intensity",
+            "air",
+            "voxel_size",
+            "errors",
+            "multiple",
+            "name",
+        ):
             assert getattr(again, name) == getattr(network_prior, name), name
         z = noisy(16, 16)
         with torch.no_grad():  # half precision on disk

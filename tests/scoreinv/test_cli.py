@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from scoreinv import cli
+from scoreinv.samplers import Diverged, State
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run `scoreinv ...`; (exit status, stdout, stderr)."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["scoreinv", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def one_line(answer):
+    status, _, err = answer
+    assert status == 2
+    assert err.startswith("scoreinv: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_info_lists_priors_methods_and_versions(command):
+    status, out, _ = command("info")
+    assert status == 0
+    assert all(word in out for word in ("ct-128", "dds", "dps", "fdk", "torch", "cpu"))
+
+
+def test_help_lists_the_commands(command):
+    status, out, _ = command("--help")
+    assert status == 0
+    assert all(name in out for name in ("demo", "run", "train", "info"))
+
+
+def test_typo_in_a_configuration_names_the_near_key(command, tmp_path):
+    (tmp_path / "c.yaml").write_text("scan: {veiws: 3}\n")
+    assert "unknown key scan.veiws; did you mean 'views'?" in one_line(command("run", tmp_path / "c.yaml"))
+
+
+def test_typo_in_set_names_the_near_key(command):
+    assert "did you mean 'views'?" in one_line(command("demo", "--set", "scan.veiws=3"))
+
+
+def test_missing_configuration(command, tmp_path):
+    assert "no such file, expected a YAML configuration" in one_line(command("run", tmp_path / "none.yaml"))
+    assert "no such file" in one_line(command("train", tmp_path / "none.yaml"))
+
+
+def test_missing_volume(command, tmp_path):
+    line = one_line(command("demo", "--out", tmp_path / "out", "--set", f"input.volume={tmp_path / 'none.nii.gz'}"))
+    assert "none.nii.gz" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_modality_is_refused(command):
+    assert "no modality 'pet'; expected cbct" in one_line(command("demo", "pet"))
+
+
+def test_unknown_command_or_option_is_refused(command):
+    for arguments in (["solve"], ["run"], ["info", "--nonsense"]):
+        status, _, err = command(*arguments)
+        assert status == 2
+        assert "Traceback" not in err
+
+
+def test_run_takes_set_and_out(command, tmp_path):
+    (tmp_path / "c.yaml").write_text("name: tiny\nmethods: [fdk, sart]\n")
+    status, out, err = command(
+        *("run", tmp_path / "c.yaml", "--out", tmp_path / "out", "--set", "methods=[fdk]", "--set", "scan.views=4"),
+        *("--set", "input.phantom={shape: [2, 16, 16], voxel_size: [24, 24, 24]}"),
+    )
+    assert status == 0, err
+    assert "| fdk" in out
+    assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())["methods"]) == ["fdk"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("wrong"), FileNotFoundError("wrong"), Diverged("wrong", State(None))],
+    ids=lambda e: type(e).__name__,
+)
+def test_what_the_user_did_wrong_is_one_line(command, monkeypatch, error):
+    monkeypatch.setattr("scoreinv.info.describe", lambda: raised(error))
+    assert one_line(command("info")) == "scoreinv: wrong\n"
+
+
+@pytest.mark.parametrize("error", [TypeError("ours"), ZeroDivisionError("ours"), RuntimeError("ours")], ids=repr)
+def test_what_we_did_wrong_keeps_its_traceback(command, monkeypatch, error):
+    monkeypatch.setattr("scoreinv.info.describe", lambda: raised(error))
+    with pytest.raises(type(error), match="ours"):
+        command("info")
+
+
+def test_interruption_ends_quietly(command, monkeypatch):
+    monkeypatch.setattr("scoreinv.info.describe", lambda: raised(KeyboardInterrupt()))
+    status, _, err = command("info")
+    assert status == 130
+    assert "Traceback" not in err
+
+
+def raised(error):
+    raise error

@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scoreinv.config import ConfigError, RunSettings, dump_settings, load_settings, resolve
+from scoreinv.training import TrainSettings
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TRAIN = {"data": {"phantoms": 1}, "phases": [{"steps": 1, "crop": 8, "batch": 1}]}
+
+
+def problem(tree, overrides=(), model=RunSettings):
+    with pytest.raises(ConfigError) as caught:
+        resolve(model, tree, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def written(path, tree):
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
+    return path
+
+
+def test_defaults_are_the_demo():
+    settings = resolve(RunSettings, {})
+    assert settings.scan.views == 24
+    assert settings.methods == ("fdk", "sart", "tv", "dds")
+    assert settings.input.volume is None
+    assert settings.sampling.prior == "ct-128"
+
+
+@pytest.mark.parametrize(
+    ("tree", "model", "where", "near"),
+    [
+        ({"method": ["fdk"]}, RunSettings, "method", "methods"),
+        ({"scan": {"veiws": 3}}, RunSettings, "scan.veiws", "views"),
+        ({"input": {"phantom": {"sed": 1}}}, RunSettings, "input.phantom.sed", "seed"),
+        ({"sampling": {"max_slice": 1}}, RunSettings, "sampling.max_slice", "max_slices"),
+        (
+            TRAIN | {"phases": [{"steps": 1, "crops": 8, "batch": 1, "crop": 8}]},
+            TrainSettings,
+            "phases.0.crops",
+            "crop",
+        ),
+        (TRAIN | {"network": {"chanels": [8]}}, TrainSettings, "network.chanels", "channels"),
+    ],
+)
+def test_unknown_key_names_the_nearest_known_one(tree, model, where, near):
+    assert problem(tree, model=model) == f"config: unknown key {where}; did you mean {near!r}?"
+
+
+def test_unknown_key_like_no_other_lists_the_known_ones():
+    message = problem({"scan": {"zzz": 1}})
+    assert "unknown key scan.zzz; expected one of" in message
+    assert "'views'" in message
+
+
+def test_set_takes_numbers_lists_null_and_sections():
+    overrides = [
+        "scan.views=48",
+        "scan.photons=null",
+        "methods=[fdk, cgls]",
+        "input.phantom={seed: 3, shape: [4, 8, 8]}",
+        "input.phantom.seed=4",
+        "sampling.prior=a=b",
+        "name=thorax",
+    ]
+    settings = resolve(RunSettings, {"scan": {"views": 3, "seed": 5}}, overrides)
+    assert (settings.scan.views, settings.scan.photons, settings.scan.seed) == (48, None, 5)
+    assert settings.methods == ("fdk", "cgls")
+    assert (settings.input.phantom.seed, settings.input.phantom.shape) == (4, (4, 8, 8))
+    assert (settings.sampling.prior, settings.name) == ("a=b", "thorax")
+
+
+def test_set_reaches_into_a_section_without_keys():
+    assert resolve(RunSettings, {"scan": None}, ["scan.views=7"]).scan.views == 7
+
+
+def test_set_leaves_the_given_tree_alone():
+    tree = {"scan": {"views": 3}}
+    resolve(RunSettings, tree, ["scan.views=5"])
+    assert tree == {"scan": {"views": 3}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("scan.views", "expected key.path=value"),
+        ("=3", "expected key.path=value"),
+        ("name.first=a", "name is a value, not a section"),
+        ("methods=[fdk", "not YAML"),
+        ("scan.veiws=3", "did you mean 'views'?"),
+        ("scan.views=many", "scan.views"),
+    ],
+)
+def test_unusable_set_is_one_line(override, message):
+    assert message in problem({"name": "x"}, [override])
+
+
+@pytest.mark.parametrize(
+    ("tree", "parts"),
+    [
+        ({"scan": {"views": 0}}, ("scan.views", "greater than or equal to 1", "got 0")),
+        ({"methods": ["fdk", "magic"]}, ("methods.1", "'fdk'", "got 'magic'")),
+        ({"methods": []}, ("methods", "got []")),
+        ({"input": {"phantom": {"shape": [1, 2]}}}, ("input.phantom.shape.2", "required")),
+        ({"scan": 3}, ("scan", "got 3")),
+        ({"scan": {"photons": float("inf")}}, ("scan.photons", "finite", "got inf")),
+        ({"input": {"phantom": {"voxel_size": [3, 0, 3]}}}, ("input.phantom.voxel_size.1", "greater than 0", "got 0")),
+    ],
+)
+def test_wrong_value_says_where_what_and_got(tree, parts):
+    message = problem(tree)
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize("key", ["data.voxel_size", "sigma_range"])
+def test_ranges_rise(key):
+    assert f"{key}: expected 0 < smallest <= largest, got" in problem(TRAIN, [f"{key}=[3, 2]"], TrainSettings)
+
+
+def test_two_inputs_are_refused():
+    message = problem({"input": {"volume": "a.nii", "projections": "b.h5"}})
+    assert "volume and projections are both given; expected one" in message
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        resolve(RunSettings, {}).name = "other"
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file, expected a YAML configuration"):
+        load_settings(RunSettings, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [1", "not YAML"), ("- 1\n- 2\n", "expected keys and values, got list")]
+)
+def test_file_that_is_no_configuration(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_settings(RunSettings, written(tmp_path / "c.yaml", text))
+    assert "\n" not in str(caught.value)
+    assert "c.yaml" in str(caught.value)
+
+
+def test_empty_file_means_the_defaults(tmp_path):
+    assert load_settings(RunSettings, written(tmp_path / "c.yaml", "")) == resolve(RunSettings, {})
+
+
+def test_dump_and_load_round_trip(tmp_path):
+    settings = resolve(RunSettings, {"input": {"volume": "scan.nii.gz"}, "scan": {"photons": None, "arc": 200.5}})
+    assert load_settings(RunSettings, written(tmp_path / "c.yaml", dump_settings(settings))) == settings
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_of_the_house_is_valid(path):
+    model = TrainSettings if path.parent.name == "train" else RunSettings
+    assert load_settings(model, path).name

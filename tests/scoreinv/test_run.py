@@ -1,0 +1,241 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from scoreinv import baselines
+from scoreinv.config import RunSettings, Scan, load_settings, resolve
+from scoreinv.io import Projections, read_image, write_image, write_projections
+from scoreinv.metrics import to_attenuation
+from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
+from scoreinv.run import _binned, circular_geometry, load_case, noise_level, run, simulate
+
+TINY = {
+    "name": "tiny",
+    "input": {"phantom": {"shape": [4, 24, 24], "voxel_size": [12.0, 16.0, 16.0]}},
+    "scan": {"views": 12},
+    "methods": ["fdk", "sart", "dds"],
+    "sampling": {"steps": 2, "samples": 2},
+}
+
+
+def silent(settings, out):
+    return run(settings, out, progress=False, say=lambda line: None)
+
+
+def files(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "tiny"
+    lines = []
+    metrics = run(resolve(RunSettings, TINY), out, progress=False, say=lines.append)
+    return out, metrics, lines
+
+
+class TestRun:
+    def test_writes_the_documented_files(self, finished):
+        out, _, _ = finished
+        assert files(out) == {
+            "config.yaml",
+            "metrics.json",
+            "figure.png",
+            "reference.nii.gz",
+            "fdk.nii.gz",
+            "sart.nii.gz",
+            "dds.nii.gz",
+            "dds",
+        }
+        assert {"mean.nii.gz", "std.nii.gz", "reconstruction.json"} <= files(out / "dds")
+
+    def test_metrics_have_the_documented_form(self, finished):
+        out, metrics, _ = finished
+        stored = json.loads((out / "metrics.json").read_text())
+        assert stored == {"methods": metrics}
+        assert list(metrics) == ["fdk", "sart", "dds"]
+        for row in metrics.values():
+            assert set(row) == {"psnr", "ssim", "seconds"}
+            assert all(math.isfinite(value) for value in row.values())
+
+    def test_images_keep_their_grid(self, finished):
+        out, _, _ = finished
+        for name in ("reference", "fdk", "sart", "dds"):
+            image = read_image(out / f"{name}.nii.gz")
+            assert image.data.shape == (4, 24, 24)
+            assert image.voxel_size == pytest.approx((12, 16, 16))
+
+    def test_figure_and_table_are_shown(self, finished):
+        out, _, lines = finished
+        assert imread(out / "figure.png").ndim == 3
+        assert any("| fdk" in line for line in lines)
+        assert str(out / "figure.png") in lines[-1]
+
+    def test_saved_settings_run_again_with_the_same_metrics(self, finished, tmp_path):
+        out, metrics, _ = finished
+        again = silent(load_settings(RunSettings, out / "config.yaml"), tmp_path / "again")
+        for method, row in metrics.items():
+            assert again[method]["psnr"] == pytest.approx(row["psnr"], abs=1e-4), method
+            assert again[method]["ssim"] == pytest.approx(row["ssim"], abs=1e-6), method
+        assert (tmp_path / "again" / "config.yaml").read_text() == (out / "config.yaml").read_text()
+
+    def test_failing_method_leaves_whole_files_only(self, tmp_path, monkeypatch):
+        def fail(*arguments):
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(baselines, "sart", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            silent(resolve(RunSettings, TINY), tmp_path)
+        assert files(tmp_path) == {"config.yaml", "metrics.json", "reference.nii.gz", "fdk.nii.gz"}
+        assert set(json.loads((tmp_path / "metrics.json").read_text())["methods"]) == {"fdk"}
+
+    def test_unreadable_input_leaves_an_earlier_run_alone(self, tmp_path):
+        (tmp_path / "config.yaml").write_text("name: earlier\n")
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            silent(resolve(RunSettings, {"input": {"volume": str(tmp_path / "none.nii.gz")}}), tmp_path)
+        assert (tmp_path / "config.yaml").read_text() == "name: earlier\n"
+
+
+class TestInput:
+    def test_volume_file(self, tmp_path):
+        hu = torch.full((3, 16, 16), -1000.0)
+        hu[:, 4:12, 4:12] = 40.0
+        write_image(tmp_path / "ct.nii.gz", hu, voxel_size=(4.0, 3.0, 3.0))
+        case = load_case(resolve(RunSettings, {"input": {"volume": str(tmp_path / "ct.nii.gz")}, "scan": {"views": 5}}))
+        assert case.operator.volume == Volume((3, 16, 16), (4.0, 3.0, 3.0))
+        assert tuple(case.measurements.shape) == case.operator.out_shape
+        torch.testing.assert_close(case.reference, to_attenuation(hu))
+
+    def test_measured_projections_keep_every_second_view(self, tmp_path):
+        volume = Volume((6, 16, 16), (4.0, 4.0, 4.0))
+        angles = np.linspace(0, 2 * np.pi, 30, endpoint=False)
+        geometry = ConeBeamGeometry.circular(300, 450, (6, 24), (6.0, 6.0), angles)
+        truth = torch.zeros(volume.shape)
+        truth[1:5, 5:11, 5:11] = 0.02
+        lines = ConeBeamCT(geometry, volume)(truth)
+        lines = lines + 0.01 * torch.randn(lines.shape, generator=torch.Generator().manual_seed(0))
+        write_projections(tmp_path / "scan.h5", Projections(lines, geometry))
+        tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 2}, "methods": ["fdk"]}
+        case = load_case(resolve(RunSettings, tree))
+        torch.testing.assert_close(case.measurements, lines[::2])
+        assert case.operator.out_shape == (15, 6, 24)
+        assert case.operator.volume.voxel_size == pytest.approx((4, 4, 4))
+        assert case.reference.shape == case.operator.in_shape
+        metrics = silent(resolve(RunSettings, tree), tmp_path / "out")
+        assert metrics["fdk"]["psnr"] > 25
+
+    def test_all_measured_views_leave_no_reference(self, tmp_path):
+        geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 6.0), np.linspace(0, 6, 12))
+        write_projections(tmp_path / "scan.h5", Projections(torch.rand(geometry.shape), geometry))
+        tree = {
+            "input": {"projections": str(tmp_path / "scan.h5")},
+            "grid": {"shape": [2, 8, 8], "voxel_size": [8, 8, 8]},
+            "methods": ["fdk"],
+        }
+        metrics = silent(resolve(RunSettings, tree), tmp_path / "out")
+        assert set(metrics["fdk"]) == {"seconds"}
+        assert files(tmp_path / "out") == {"config.yaml", "metrics.json", "figure.png", "fdk.nii.gz"}
+        assert read_image(tmp_path / "out" / "fdk.nii.gz").data.shape == (2, 8, 8)
+
+    def test_more_views_skipped_than_there_are_is_one_line(self, tmp_path):
+        geometry = ConeBeamGeometry.circular(300, 450, (2, 16), (6.0, 6.0), np.linspace(0, 6, 4))
+        write_projections(tmp_path / "scan.h5", Projections(torch.rand(geometry.shape), geometry))
+        tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 9}}
+        with pytest.raises(ValueError, match="views") as caught:
+            load_case(resolve(RunSettings, tree))
+        assert "\n" not in str(caught.value)
+
+
+class TestBinning:
+    @pytest.mark.parametrize("columns", [12, 14])
+    @pytest.mark.parametrize("kind", [ConeBeamGeometry, ParallelBeamGeometry])
+    def test_rays_stay_where_they_are(self, kind, columns):
+        angles = np.linspace(0, 3, 5)
+        if kind is ConeBeamGeometry:
+            geometry = kind.circular(300, 450, (2, columns), (3.0, 2.0), angles, (0.0, 7.0))
+        else:
+            geometry = kind.circular((2, columns), (3.0, 2.0), angles, (0.0, 7.0))
+        binned, lines = _binned(geometry, torch.arange(float(columns)).expand(5, 2, columns), 4)
+        assert binned.detector_shape == (2, 3)
+        # The middle of every new pixel is the mean of the middles of those it is made of.
+        torch.testing.assert_close(lines, torch.tensor([1.5, 5.5, 9.5]).expand(5, 2, 3))
+        for k, column in enumerate((1.5, 5.5, 9.5)):
+            np.testing.assert_allclose(pixel(binned, k), pixel(geometry, column), atol=1e-9)
+
+    def test_one_changes_nothing(self):
+        geometry = ConeBeamGeometry.circular(300, 450, (2, 8), (3.0, 2.0), [0.0])
+        lines = torch.rand(1, 2, 8)
+        assert _binned(geometry, lines, 1) == (geometry, lines)
+
+    def test_more_columns_than_there_are(self):
+        geometry = ConeBeamGeometry.circular(300, 450, (2, 8), (3.0, 2.0), [0.0])
+        with pytest.raises(ValueError, match="9 columns are to be averaged, expected at most the detector's 8"):
+            _binned(geometry, torch.rand(1, 2, 8), 9)
+
+
+def pixel(geometry, column):
+    """Middle of a pixel of the first row, (views, 3)."""
+    rows, columns = geometry.detector_shape
+    v, u = -(rows - 1) / 2, column - (columns - 1) / 2
+    return geometry.detector_centers + v * geometry.v_steps + u * geometry.u_steps
+
+
+class TestSimulation:
+    @pytest.mark.parametrize("shape", [(8, 32, 32), (3, 50, 20), (40, 16, 16)])
+    def test_detector_covers_the_volume(self, shape):
+        volume = Volume(shape, (4.0, 2.0, 3.0))
+        geometry = circular_geometry(volume, Scan(source_to_isocenter=300, source_to_detector=500, views=13))
+        pixels = geometry.project(volume.corners)
+        edges = np.asarray(geometry.detector_shape)
+        assert (pixels >= -0.5).all()
+        assert (pixels <= edges - 0.5).all()
+        # and not by much more than it must: the farthest corner falls into the outermost pixels
+        assert np.abs(pixels - (edges - 1) / 2).max((0, 1)) == pytest.approx(edges / 2, abs=1.0)
+
+    def test_given_detector_is_kept(self):
+        volume = Volume((4, 8, 8), (4.0, 4.0, 4.0))
+        geometry = circular_geometry(volume, Scan(views=3, detector_shape=(5, 7), pixel_size=(2.0, 3.0)))
+        assert geometry.shape == (3, 5, 7)
+        assert np.linalg.norm(geometry.u_steps[0]) == pytest.approx(3)
+
+    def test_source_within_the_volume_is_one_line(self):
+        volume = Volume((4, 100, 100), (4.0, 10.0, 10.0))
+        with pytest.raises(ValueError, match="source_to_isocenter is 300 mm") as caught:
+            circular_geometry(volume, Scan(source_to_isocenter=300, source_to_detector=500, views=8))
+        assert "\n" not in str(caught.value)
+
+    def test_noise_has_the_spread_its_likelihood_says(self):
+        hu = torch.zeros(4, 16, 16)
+        scan = Scan(views=40, photons=1e4)
+        noisy, clean = (simulate(hu, (8.0, 8.0, 8.0), s) for s in (scan, scan.model_copy(update={"photons": None})))
+        assert isinstance(noisy.likelihood, Gaussian)
+        z = (noisy.measurements - clean.measurements) / noisy.likelihood.sigma
+        assert float(z.std()) == pytest.approx(1, abs=0.03)
+
+    def test_seed_decides_the_noise(self):
+        scans = [simulate(torch.zeros(2, 8, 8), (8.0, 8.0, 8.0), Scan(views=3, seed=seed)) for seed in (1, 1, 2)]
+        assert torch.equal(scans[0].measurements, scans[1].measurements)
+        assert not torch.equal(scans[0].measurements, scans[2].measurements)
+
+
+class TestNoiseLevel:
+    def test_white_noise(self):
+        noise = torch.randn(20, 10, 100, generator=torch.Generator().manual_seed(0))
+        assert noise_level(0.03 * noise) == pytest.approx(0.03, rel=0.02)
+
+    def test_smooth_objects_and_edges_do_not_count(self):
+        noise = 0.03 * torch.randn(20, 10, 100, generator=torch.Generator().manual_seed(0))
+        profile = torch.sin(torch.linspace(0, 3, 100))
+        profile[40:60] += 2
+        assert noise_level(profile + noise) == pytest.approx(0.03, rel=0.1)
+
+    def test_rows_too_short_to_tell(self):
+        with pytest.raises(ValueError, match="rows have 2 columns, expected at least 3"):
+            noise_level(torch.zeros(2, 4, 2))
+
+    def test_noiseless_data_keep_a_positive_level(self):
+        assert noise_level(torch.zeros(2, 2, 8)) > 0

@@ -1,0 +1,176 @@
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from scoreinv import load_prior
+from scoreinv.config import resolve
+from scoreinv.io import write_image
+from scoreinv.training import TrainSettings, data, train
+from scoreinv.training.data import MARGIN, Slices, load_groups
+
+TINY = {
+    "name": "tiny",
+    "data": {"phantoms": 1, "voxel_size": [8.0, 12.0]},
+    "network": {"channels": [8, 8], "norm_groups": 4, "attention_head_dim": 8},
+    "phases": [{"steps": 4, "crop": 16, "batch": 2}, {"steps": 2, "crop": 24, "batch": 1}],
+    "warmup": 2,
+    "precision": "fp32",
+    "checkpoint_every": 3,
+}
+
+
+def settings(*overrides):
+    return resolve(TrainSettings, TINY, overrides)
+
+
+def fit(out, *overrides):
+    return train(settings(*overrides), out, progress=False)
+
+
+def weights(prior):
+    return prior.network.state_dict()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    # Threads wait for each other longer than a network this small computes.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    out = tmp_path_factory.mktemp("unbroken")
+    return out, fit(out)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A folder of two CT volumes of a user's own: a disc of soft tissue in air."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    y, x = torch.meshgrid(*[torch.linspace(-1, 1, 32)] * 2, indexing="ij")
+    for k, name in enumerate(("a.nii.gz", "b.mha")):
+        disc = torch.where(x**2 + y**2 < 0.5 + 0.2 * k, 40.0, -1000.0)
+        write_image(folder / name, disc.expand(20, 32, 32).clone(), voxel_size=(8.0, 8.0, 8.0))
+    return folder
+
+
+class TestTrain:
+    def test_writes_a_prior_that_can_be_loaded(self, unbroken):
+        out, prior = unbroken
+        loaded = load_prior(out / "prior")
+        assert (loaded.name, loaded.voxel_size, loaded.multiple) == ("tiny", (8.0, 12.0), 2)
+        assert (loaded.air, loaded.intensity.unit) == (-1.0, "1/mm")
+        assert [sigma for sigma, _ in loaded.errors] == sorted(sigma for sigma, _ in prior.errors)
+        for name, value in weights(prior).items():
+            assert torch.equal(weights(loaded)[name], value.half().float()), name
+        assert "# tiny" in (out / "prior" / "README.md").read_text()
+
+    def test_resumed_run_is_the_unbroken_run(self, unbroken, tmp_path, monkeypatch):
+        _, prior = unbroken
+        module = sys.modules["scoreinv.training.train"]  # the package's own name `train` is the function
+        loss = module.edm_loss
+        calls = []
+
+        def killed_at_the_fifth_step(*arguments):
+            calls.append(1)
+            if len(calls) == 5:
+                raise KeyboardInterrupt
+            return loss(*arguments)
+
+        monkeypatch.setattr(module, "edm_loss", killed_at_the_fifth_step)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path)
+        monkeypatch.undo()
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+        again = fit(tmp_path)
+        for name, value in weights(prior).items():
+            assert torch.equal(weights(again)[name], value), name
+        assert again.errors == prior.errors
+
+    def test_finished_run_is_not_repeated(self, unbroken, tmp_path):
+        out, prior = unbroken
+        shutil.copytree(out, tmp_path / "copy")
+        again = fit(tmp_path / "copy")
+        assert all(torch.equal(weights(again)[name], value) for name, value in weights(prior).items())
+
+    def test_learns_more_than_to_leave_the_image_alone(self, scans, tmp_path):
+        own = (f"data.folder={scans}", "data.phantoms=0", "data.voxel_size=[8, 8]", "log_sigma=[-0.5, 0.8]")
+        phase = "phases=[{{steps: {}, crop: 16, batch: 4}}]"
+        first = dict(fit(tmp_path / "first", *own, phase.format(1)).errors)
+        last = dict(fit(tmp_path / "last", *own, phase.format(120), "learning_rate=0.01", "ema=0.9").errors)
+        for sigma in (0.2, 0.5, 2.0):
+            assert last[sigma] < 0.7 * first[sigma]
+            assert last[sigma] < 0.7 * sigma
+
+    def test_readable_progress(self, scans, tmp_path):
+        fit(tmp_path / "out", f"data.folder={scans}", "data.phantoms=0", "phases=[{steps: 100, crop: 8, batch: 1}]")
+        lines = (tmp_path / "out" / "log.jsonl").read_text().splitlines()
+        assert len(lines) == 1
+        assert '"step": 100' in lines[0]
+
+
+class TestData:
+    def test_folder_of_a_users_own(self, scans):
+        train_crops, validation = load_groups(settings(f"data.folder={scans}", "data.phantoms=0").data, 0)
+        assert len(train_crops.groups) == len(validation.groups) == 1
+        assert len(validation.groups[0]) == 2
+        crops = train_crops.draw(np.random.default_rng(0), 3, 16)
+        assert crops.shape == (3, 1, 16, 16)
+        assert crops.dtype == torch.float32
+        assert float(crops.min()) >= -1.001
+        assert float(crops.max()) <= 0.05
+
+    def test_files_choose_among_the_volumes(self, scans):
+        chosen = settings(f"data.folder={scans}", "data.files=[b.mha]", "data.phantoms=0").data
+        assert len(load_groups(chosen, 0)[1].groups[0]) == 1
+
+    def test_phantoms_beside_the_volumes_share_the_draws(self, scans):
+        both = load_groups(settings(f"data.folder={scans}", "data.phantom_share=0.3").data, 0)[0]
+        assert list(both.shares) == pytest.approx([0.7, 0.3])
+
+    def test_missing_folder_is_named(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"data\.folder .*none does not exist"):
+            load_groups(settings(f"data.folder={tmp_path / 'none'}").data, 0)
+
+    def test_missing_file_is_named(self, scans):
+        with pytest.raises(FileNotFoundError, match=r"c\.nii\.gz"):
+            load_groups(settings(f"data.folder={scans}", "data.files=[c.nii.gz]").data, 0)
+
+    def test_empty_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"holds no \.nii, \.nii\.gz or \.mha volume"):
+            load_groups(settings(f"data.folder={tmp_path}").data, 0)
+
+    def test_no_data_at_all(self):
+        with pytest.raises(ValueError, match=r"set data\.folder to a folder of CT volumes"):
+            load_groups(settings("data.phantoms=0").data, 0)
+
+    @pytest.mark.parametrize("count", [2, 3, 7, 10, 11, 20, 57, 300])
+    def test_training_and_validation_share_no_slice(self, count):
+        slices = Slices(torch.arange(count)[:, None, None].expand(count, 2, 2), (1.0, 1.0, 1.0))
+        stretches, slab = slices.split()
+        validation = set(slab.hu[:, 0, 0].tolist())
+        trained = {k for stretch in stretches for k in stretch.hu[:, 0, 0].tolist()}
+        assert validation
+        assert trained
+        distances = [abs(a - b) for a in validation for b in trained]
+        assert min(distances) > (MARGIN if count >= 10 else 0)
+
+    def test_single_slice_cannot_be_shared_out(self, tmp_path):
+        write_image(tmp_path / "one.nii.gz", torch.zeros(1, 8, 8), voxel_size=(1.0, 1.0, 1.0))
+        with pytest.raises(ValueError, match=r"one\.nii\.gz is a single slice, expected a volume"):
+            load_groups(settings(f"data.folder={tmp_path}", "data.phantoms=0").data, 0)
+
+    def test_training_and_validation_share_no_phantom(self, monkeypatch):
+        numbers = []
+        monkeypatch.setattr(data, "_phantom", lambda seed, number, voxel_size: numbers.append(number) or number)
+        train_crops, validation = load_groups(settings("data.phantoms=20").data, 0)
+        assert len(train_crops.groups[0]) == 20
+        assert not set(train_crops.groups[0]) & set(validation.groups[0])
+        assert len(set(numbers)) == len(numbers)
