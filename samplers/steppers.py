@@ -31,9 +31,10 @@ class DDIM(Stepper):
     """Song, Meng and Ermon 2021, eq. 12 and 16, in the variable z = x0 + sigma n.
 
     z' = x0 + sqrt(sigma'^2 - s^2) eps + s n, with fresh noise n of standard deviation s. The split "ddim" has
-    s = eta sigma' sqrt(1 - sigma'^2 / sigma^2): eta = 0 follows the probability flow, eta = 1 has the posterior variance
-    of DDPM, and both sample exactly as steps grow small. The split "dds" (Chung, Lee and Ye 2024) has s = eta sigma':
-    with eta = 1 nothing of eps survives, so that what guidance left unfinished at one level is not carried to the next.
+    s = eta sigma' sqrt(1 - sigma'^2 / sigma^2): eta = 0 follows the probability flow, eta = 1 has the posterior
+    variance of DDPM, and both sample exactly as steps grow small. The split "dds" (Chung, Lee and Ye 2024) has
+    s = eta sigma': with eta = 1 nothing of eps survives, so that what guidance left unfinished at one level is not
+    carried to the next; its samples spread less than the posterior.
 
     Args:
         eta: share of fresh noise, 0 to 1.

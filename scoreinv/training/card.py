@@ -23,7 +23,8 @@ def card(settings: TrainSettings, prior: NetworkPrior, steps: int) -> str:
 | network units | HU / 1000, unclipped; air is {prior.air:g} |
 | image units | {prior.intensity.unit}, x = {prior.intensity.scale:g} x_net + {prior.intensity.offset:g} |
 | voxel size | {low:g} to {high:g} mm |
-| noise levels | sigma {prior.sigma_min:g} to {prior.sigma_max:g} (network units), EDM preconditioning, sigma_data {prior.data_std:g} |
+| noise levels | sigma {prior.sigma_min:g} to {prior.sigma_max:g} (network units) |
+| preconditioning | EDM, sigma_data {prior.data_std:g} |
 | parameters | {parameters:,} |
 | training | {steps} steps: {phases} |
 
