@@ -57,9 +57,7 @@ class DDS(Guidance):
             return out if coupling is None else out + coupling.rho * D.normal(delta)
 
         if "gain" not in history:
-            # Of the first weights, for good: a preconditioner need not be exact.
-            seen = lambda n: s**2 * A.adjoint(w[:1] * A.forward(n))  # noqa: E731
-            history["gain"] = local_gain(seen, A.in_shape, z.dtype, z.device)
+            history["gain"] = _gain(problem)
         scale = 1 / (1 + r**2 * history["gain"])
         solution = conjugate_gradients(matrix, b, ndim, self.iterations, self.tolerance, lambda v: scale * v)
         x = x0 + solution.x
@@ -69,3 +67,15 @@ class DDS(Guidance):
             history["coupling"] = (d, u + Dx - d)
         misfit = problem.likelihood.negative_log(expected, problem.measurements, len(A.out_shape))
         return Estimate(x, (z - x) / sigma, misfit, solution.iterations)
+
+
+def _gain(problem: Problem) -> Tensor:
+    """The diagonal of s^2 A^H W A for a featureless image: the same for every sample, whatever its company."""
+    A, intensity = problem.operator, problem.prior.intensity
+    flat = torch.zeros(A.in_shape, dtype=A.in_dtype, device=problem.measurements.device)
+    _, w = problem.likelihood.quadratic(A.forward(intensity.to_image(flat)), problem.measurements)
+
+    def normal(x: Tensor) -> Tensor:
+        return intensity.scale**2 * A.adjoint(w * A.forward(x))
+
+    return local_gain(normal, A.in_shape, A.in_dtype, flat.device)
