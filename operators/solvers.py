@@ -67,6 +67,42 @@ def conjugate_gradients(
     return CGResult(x, done, _ratio(rr, squared, squared > 0).sqrt().flatten(-ndim).squeeze(-1))
 
 
+def gaussian_mean(
+    covariance: Map, curvature: Map, pull: Tensor, ndim: int, iterations: int, tolerance: float = 1e-6
+) -> CGResult:
+    """Solve (C^-1 + H) x = p knowing C and H but not C^-1; Hermitian positive semi-definite both.
+
+    Conjugate gradients preconditioned by C: directions C q keep C^-1 (C q) = q at hand. One application of each map an
+    iteration; items of a batch converge independently, and one along which C is not positive stops where it is.
+
+    Args:
+        covariance: C, (*batch, *image) -> (*batch, *image).
+        curvature: H, likewise.
+        pull: p, (*batch, *image).
+        ndim: number of image axes.
+        iterations: at most so many.
+        tolerance: stop an item at ||p - (C^-1 + H) x||_C <= tolerance ||p||_C.
+    """
+    x = torch.zeros_like(pull)
+    r = pull
+    z = covariance(r)
+    q, p = r, z  # p = C q
+    rz = first = dot(r, z, ndim).clamp(min=0)
+    done = 0
+    while done < iterations and bool((rz > tolerance**2 * first).any()):
+        Mp = q + curvature(p)
+        done += 1
+        alpha = _ratio(rz, dot(p, Mp, ndim), rz > tolerance**2 * first)
+        x = x + alpha * p
+        r = r - alpha * Mp
+        z = covariance(r)
+        rz_next = dot(r, z, ndim).clamp(min=0)
+        beta = _ratio(rz_next, rz, alpha != 0)
+        q, p = r + beta * q, z + beta * p
+        rz = torch.where(alpha != 0, rz_next, torch.zeros_like(rz))
+    return CGResult(x, done, _ratio(rz, first, first > 0).sqrt().flatten(-ndim).squeeze(-1))
+
+
 def power_iteration(
     normal: Map,
     shape: tuple[int, ...],

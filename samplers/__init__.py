@@ -3,21 +3,40 @@
 from scoreinv.samplers import guidance, schedules
 from scoreinv.samplers.coupling import Coupling, TVz
 from scoreinv.samplers.loop import Diverged, Step, start, walk
-from scoreinv.samplers.noise import NoiseSource
+from scoreinv.samplers.noise import Noise, NoiseSource
+from scoreinv.samplers.presets import METHODS, Preset
 from scoreinv.samplers.state import Estimate, Problem, State
-from scoreinv.samplers.steppers import DDIM, Stepper
+from scoreinv.samplers.steppers import (
+    DDIM,
+    Ancestral,
+    DPMSolver2M,
+    Heun,
+    PredictorCorrector,
+    ReverseSDE,
+    Stepper,
+    TwistedSMC,
+)
 
 __all__ = [
     "DDIM",
+    "METHODS",
+    "Ancestral",
     "Coupling",
+    "DPMSolver2M",
     "Diverged",
     "Estimate",
+    "Heun",
+    "Noise",
     "NoiseSource",
+    "PredictorCorrector",
+    "Preset",
     "Problem",
+    "ReverseSDE",
     "State",
     "Step",
     "Stepper",
     "TVz",
+    "TwistedSMC",
     "guidance",
     "schedules",
     "start",

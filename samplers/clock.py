@@ -82,6 +82,11 @@ class TimedPrior(Prior):
 
         return x0, timed
 
+    def at(self, step: int) -> Prior:
+        now = TimedPrior(self.prior.at(step))
+        now.watch = self.watch
+        return now
+
     def error(self, sigma: float) -> float:
         return self.prior.error(sigma)
 

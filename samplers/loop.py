@@ -114,15 +114,16 @@ def _move(
     """One step: the state at sigma_next, and the last estimate that was made on the way."""
     # A copy: the state before the step stays what it was, for whoever keeps it.
     history = dict(state.history)
+    problem = replace(problem, prior=problem.prior.at(state.step))
     last: list[Estimate] = []
     draws = itertools.count()
 
-    def denoise(z: Tensor, level: float) -> Estimate:
-        last[:] = [guidance(z, level, problem, history)]
-        return last[0]
+    def fresh(shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        return noise.draw(samples, state.step + 1, next(draws), shape, dtype)
 
-    def fresh() -> Tensor:
-        return noise.draw(samples, state.step + 1, next(draws))
+    def denoise(z: Tensor, level: float) -> Estimate:
+        last[:] = [guidance(z, level, problem, history, fresh)]
+        return last[0]
 
     moved = stepper.step(replace(state, history=history), denoise, sigma, sigma_next, fresh)
     z = guidance.correct(moved.z, sigma_next, problem, moved.history)

@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class Noise(Protocol):
+    """Fresh standard normal numbers for the samples at hand: a new draw at every call."""
+
+    def __call__(self, shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """(samples, *shape), by default of the image's shape and dtype."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +39,28 @@ class NoiseSource:
     dtype: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")
 
-    def draw(self, samples: Sequence[int], step: int, draw: int = 0) -> Tensor:
-        """(samples, *shape): draw number `draw` of step `step` for the given sample numbers."""
-        return torch.stack([self._image(sample, step, draw) for sample in samples]).to(self.device)
+    def draw(
+        self,
+        samples: Sequence[int],
+        step: int,
+        draw: int = 0,
+        shape: tuple[int, ...] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """(samples, *shape): draw number `draw` of step `step` for the given sample numbers.
 
-    def _image(self, sample: int, step: int, draw: int) -> Tensor:
-        slices = self.shape[0] if len(self.shape) == 3 else 1
-        parts = (2,) if self.dtype.is_complex else ()
-        noise = np.empty((slices, *self.shape[-2:], *parts) if slices > 1 else (*self.shape, *parts), np.float32)
+        `shape` and `dtype` are the image's unless given, as for noise of the measurements' kind.
+        """
+        address = [(sample, step, draw) for sample in samples]
+        images = [self._image(where, self.shape if shape is None else shape, dtype or self.dtype) for where in address]
+        return torch.stack(images).to(self.device)
+
+    def _image(self, address: tuple[int, int, int], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        slices = shape[0] if len(shape) == 3 else 1
+        parts = (2,) if dtype.is_complex else ()
+        noise = np.empty((slices, *shape[-2:], *parts) if slices > 1 else (*shape, *parts), np.float32)
         for k, part in enumerate(noise if slices > 1 else [noise]):
-            key = np.random.SeedSequence(self.seed, spawn_key=(sample, step, draw, k))
+            key = np.random.SeedSequence(self.seed, spawn_key=(*address, k))
             np.random.default_rng(key).standard_normal(dtype=np.float32, out=part)
         image = torch.from_numpy(noise)
-        return (torch.view_as_complex(image) if parts else image).to(self.dtype)
+        return (torch.view_as_complex(image) if parts else image).to(dtype)

@@ -19,12 +19,14 @@ class Estimate:
     Attributes:
         x0: E[x0 | z, y], (samples, *image), network units.
         eps: the noise it leaves, (z - x0) / sigma.
+        prior: E[x0 | z], the prior's own estimate.
         misfit: negative log-likelihood of the prior's own estimate, (samples,), for diagnostics.
         inner_iterations: of the guidance's solver, for diagnostics.
     """
 
     x0: Tensor
     eps: Tensor
+    prior: Tensor | None = None
     misfit: Tensor | None = None
     inner_iterations: int = 0
 

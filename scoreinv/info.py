@@ -26,7 +26,7 @@ def describe() -> str:
     from scoreinv._version import __version__
     from scoreinv.baselines import __all__ as baselines
     from scoreinv.priors import bundled_priors, load_prior
-    from scoreinv.solve import METHODS
+    from scoreinv.samplers import METHODS
 
     lines = [f"scoreinv {__version__}, Python {platform.python_version()}, {platform.machine()}"]
     lines += [f"  {name:14}{_version(name)}" for name in PACKAGES]

@@ -91,9 +91,9 @@ def reconstruct(method: str, case: Case, settings: RunSettings, out: Path, progr
     """One method on one case, (z, y, x) in 1/mm; samplers leave all they know in `out/<method>/`."""
     from scoreinv import baselines
     from scoreinv.priors import load_prior
-    from scoreinv.samplers import DDIM, schedules
+    from scoreinv.samplers import DDIM, METHODS, schedules
     from scoreinv.samplers.guidance import DDS
-    from scoreinv.solve import METHODS, solve
+    from scoreinv.solve import solve
 
     if method not in METHODS:
         baseline: Callable[..., Tensor] = getattr(baselines, method)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,34 +13,12 @@ from tqdm import tqdm
 from scoreinv.operators import Gaussian, Likelihood, LinearOperator
 from scoreinv.priors import Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
-from scoreinv.samplers import DDIM, Coupling, NoiseSource, Problem, Step, Stepper, TVz, schedules, start, walk
-from scoreinv.samplers.guidance import DDS, DPS, Guidance
+from scoreinv.samplers import Coupling, NoiseSource, Problem, Step, Stepper, TVz, schedules, start, walk
+from scoreinv.samplers.guidance import Guidance
 from scoreinv.samplers.loop import Callback
+from scoreinv.samplers.presets import METHODS
 
 log = logging.getLogger("scoreinv")
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a method's name stands for.
-
-    Attributes:
-        guidance, stepper: its parts.
-        sigma_max, sigma_min: ends of its EDM schedule, network units.
-        rho: of the schedule.
-    """
-
-    guidance: Guidance
-    stepper: Stepper
-    sigma_max: float = 5.0
-    sigma_min: float = 0.01
-    rho: float = 7.0
-
-
-METHODS = {
-    "dds": Preset(DDS(iterations=15), DDIM(eta=1.0)),
-    "dps": Preset(DPS(), DDIM(eta=1.0)),
-}
 
 
 def solve(
@@ -90,7 +68,9 @@ def solve(
         ValueError, TypeError: if shapes, dtypes, units or names do not fit together.
         Diverged: if the state is not finite any more; it carries the last finite one.
     """
-    preset = _named(method)
+    if method not in METHODS:
+        raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
+    preset = METHODS[method]
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(measurements)
     likelihood.check(measurements, operator.out_shape)
@@ -98,12 +78,12 @@ def solve(
     lifted = _lift(prior, operator, slice_axis, chunk)
     if coupling == "auto":
         coupled = isinstance(lifted, SliceWise) and operator.in_shape[slice_axis] > 1
-        coupling = TVz(axis=slice_axis) if coupled else None
+        coupling = replace(preset.coupling or TVz(), axis=slice_axis) if coupled else None
     elif isinstance(coupling, str):
         raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
     problem = Problem(operator, measurements, likelihood, lifted, coupling)
     guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
-    sigmas = _schedule(preset, lifted, steps) if schedule is None else schedules.check(schedule)
+    sigmas = preset.schedule(steps, lifted) if schedule is None else schedules.check(schedule)
 
     noise = NoiseSource(seed, operator.in_shape, operator.in_dtype, measurements.device)
     first = None if init is None else _check_init(operator, init, lifted)
@@ -139,12 +119,6 @@ def solve(
         slice_axis=slice_axis,
     )
     return Reconstruction.of(torch.stack(images), operator, measurements, diagnostics, config)
-
-
-def _named(method: str) -> Preset:
-    if method not in METHODS:
-        raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
-    return METHODS[method]
 
 
 def _check_measurements(operator: LinearOperator, measurements: Tensor) -> None:
@@ -196,11 +170,6 @@ def _check_voxels(prior: Prior, operator: LinearOperator, slice_axis: int) -> No
     sizes = [size for axis, size in enumerate(volume.voxel_size) if prior.ndim == 3 or axis != slice_axis]
     if min(sizes) < 0.75 * low or max(sizes) > 1.33 * high:
         log.warning("solve: %s was trained on voxels of %g to %g mm, the image has %s mm", prior, low, high, sizes)
-
-
-def _schedule(preset: Preset, prior: Prior, steps: int) -> Tensor:
-    sigma_max, sigma_min = min(preset.sigma_max, prior.sigma_max), max(preset.sigma_min, prior.sigma_min)
-    return schedules.edm(steps, sigma_max, sigma_min, preset.rho)
 
 
 def _check_init(operator: LinearOperator, init: Tensor, prior: Prior) -> Tensor:

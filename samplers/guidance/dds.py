@@ -2,9 +2,9 @@
 
 Chung, Lee and Ye 2024 (ICLR, eq. 12 to 14) move the denoised estimate towards the data within a Krylov space, without
 differentiating the network. Here that step is the posterior mean of a Gaussian around the estimate: with r how far it
-may be from the truth, and (g, w) gradient and weight of the likelihood at A(s x0 + o),
+may be from the truth, and p, H pull and curvature of the likelihood at x0,
 
-    (I / r^2 + s^2 A^H W A + rho D^H D) delta = -s A^H g + rho D^H (d - u - D x0),    x = x0 + delta.
+    (I / r^2 + H + rho / r^2 D^H D) delta = p + rho / r^2 D^H (d - u - D x0),    x = x0 + delta.
 
 The strength follows from the noise of the data and of the state, so nothing needs tuning between geometries, and the
 step is exact for a Gaussian prior. The coupling's d and u are ADMM's splitting and its scaled dual; one ADMM iteration
@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreinv.operators.precondition import local_gain
-from scoreinv.operators.solvers import conjugate_gradients
 from scoreinv.samplers.guidance.base import Guidance
+from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
+from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, Problem
 
 
@@ -32,50 +32,36 @@ class DDS(Guidance):
     Args:
         iterations: of conjugate gradients per noise level, at most.
         tolerance: relative residual at which they stop.
+        gamma: the published constant in place of what r says, 1 / r^2 = ||H|| / gamma; infinite for data without
+            noise. The coupling's threshold is then counted in data_std, not in r.
+        keep_noise: leave eps that of the network, as published, not that of the guided estimate.
     """
 
     iterations: int = 10
     tolerance: float = 1e-4
+    gamma: float | None = None
+    keep_noise: bool = False
 
-    def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Estimate:
+    def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         A, prior, coupling = problem.operator, problem.prior, problem.coupling
-        s, ndim = prior.intensity.scale, len(A.in_shape)
         x0 = prior.denoise(z, sigma)
+        data = Quadratic.at(x0, problem)
         r = prior.error(sigma)
-        expected = A.forward(prior.intensity.to_image(x0))
-        g, w = problem.likelihood.quadratic(expected, problem.measurements)
-        # Both sides are multiplied by r^2, so that the matrix is I plus what the data and the neighbours add.
-        b = -(r**2) * s * A.adjoint(g)
-        if coupling is not None:
-            D = coupling.map(A.in_shape, A.in_dtype)
+        damping = 1 / r**2 if self.gamma is None else featureless_norm(problem, history) / self.gamma
+        if coupling is None:
+            solution = data.solve(data.pull, damping, self.iterations, self.tolerance, history)
+        else:
+            D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * damping
             Dx0 = D.forward(x0)
             d, u = history.get("coupling", (Dx0, torch.zeros_like(Dx0)))
-            b = b + coupling.rho * D.adjoint(d - u - Dx0)
-
-        def matrix(delta: Tensor) -> Tensor:
-            out = delta + (r * s) ** 2 * A.adjoint(w * A.forward(delta))
-            return out if coupling is None else out + coupling.rho * D.normal(delta)
-
-        if "gain" not in history:
-            history["gain"] = _gain(problem)
-        scale = 1 / (1 + r**2 * history["gain"])
-        solution = conjugate_gradients(matrix, b, ndim, self.iterations, self.tolerance, lambda v: scale * v)
+            b = data.pull + rho * D.adjoint(d - u - Dx0)
+            solution = data.solve(
+                b, damping, self.iterations, self.tolerance, history, lambda delta: rho * D.normal(delta)
+            )
         x = x0 + solution.x
         if coupling is not None:
             Dx = D.forward(x)
-            d = coupling.shrink(Dx + u, coupling.strength * r)
+            d = coupling.shrink(Dx + u, coupling.strength * (r if self.gamma is None else prior.data_std))
             history["coupling"] = (d, u + Dx - d)
-        misfit = problem.likelihood.negative_log(expected, problem.measurements, len(A.out_shape))
-        return Estimate(x, (z - x) / sigma, misfit, solution.iterations)
-
-
-def _gain(problem: Problem) -> Tensor:
-    """The diagonal of s^2 A^H W A for a featureless image: the same for every sample, whatever its company."""
-    A, intensity = problem.operator, problem.prior.intensity
-    flat = torch.zeros(A.in_shape, dtype=A.in_dtype, device=problem.measurements.device)
-    _, w = problem.likelihood.quadratic(A.forward(intensity.to_image(flat)), problem.measurements)
-
-    def normal(x: Tensor) -> Tensor:
-        return intensity.scale**2 * A.adjoint(w * A.forward(x))
-
-    return local_gain(normal, A.in_shape, A.in_dtype, flat.device)
+        eps = (z - (x0 if self.keep_noise else x)) / sigma
+        return Estimate(x, eps, x0, data.misfit, solution.iterations)

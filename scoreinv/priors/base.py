@@ -54,6 +54,14 @@ class Prior(ABC):
 
         return x0.detach(), vjp
 
+    def at(self, step: int) -> Prior:
+        """The prior to ask in step number `step` of a walk; itself, unless it alternates between several."""
+        return self
+
+    def of_slices(self, indices: Tensor) -> Prior:
+        """The prior of these slices of a volume, (n,) in the order of their batch; itself, unless they differ."""
+        return self
+
     def error(self, sigma: float) -> float:
         """How far x0 may still be from the truth, r = sigma tau / sqrt(sigma^2 + tau^2) with tau = data_std.
 

@@ -49,3 +49,11 @@ class GaussianPrior(Prior):
         deviation = (z - self.mean).flatten(-self.ndim)
         basis = self._basis.to(deviation.dtype)
         return self.mean + ((deviation @ basis * gain) @ basis.mT).unflatten(-1, self.mean.shape)
+
+    def log_density(self, z: Tensor, sigma: float) -> Tensor:
+        """log p(z) of z = x0 + sigma n, real, up to 2 pi; (*batch, *image) -> (*batch)."""
+        deviation = (z - self.mean).flatten(-self.ndim)
+        if self._basis is not None:
+            deviation = deviation @ self._basis
+        variances = self._variances.flatten() + sigma**2
+        return -0.5 * (deviation**2 / variances + variances.log()).sum(-1)

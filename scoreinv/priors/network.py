@@ -1,33 +1,34 @@
 """A score network as a prior.
 
-EDM preconditioning (Karras et al. 2022, eq. 7): `D(z) = c_skip z + c_out F(c_in z; c_noise)`, so that the network F
-sees inputs and targets of unit variance at every noise level. The error of F is scaled by c_out, which falls with
-sigma: that is why F may run in bfloat16 while the state stays in float32.
+A denoiser's error is at most about sigma, which falls on the way down: that is why a network may run in bfloat16 while
+the state stays in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from scoreinv.priors.base import Prior
 from scoreinv.priors.intensity import IntensityMap
+from scoreinv.priors.parametrisation import EDM, Parametrisation, answer
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 class NetworkPrior(Prior):
-    """A 2D denoising network, (batch, channels, y, x) and a noise label (batch,) to (batch, channels, y, x).
+    """A 2D network, (batch, channels, y, x) and a noise label (batch,) to (batch, channels, y, x).
 
-    Fully convolutional: images of any size are padded with the network value of air to the network's multiple.
+    Fully convolutional: images of any size are padded with the network value of air to the network's multiple. Complex
+    images go through a network of two channels as (real, imaginary), through one of one channel part by part.
 
     Args:
         network: diffusers' `UNet2DModel`, or a module called and answering like it.
-        data_std: sigma_data of the preconditioning, network units.
-        sigma_range: noise levels seen in training, network units.
+        data_std: of clean images, network units.
+        sigma_range: noise levels seen in training, network units; None for those of the parametrisation.
         intensity: map from network units to image units.
         air: network value of what surrounds the patient.
         voxel_size: range of training voxel sizes, mm.
@@ -35,6 +36,8 @@ class NetworkPrior(Prior):
         multiple: image sides must be divisible by it.
         name: for messages.
         precision: of the network, "fp32", "bf16" or "auto": bf16 where the hardware has it.
+        parametrisation: what the network sees and answers; None for EDM with `data_std`.
+        channels: of the image within the network's; those beyond them are a reference image's.
     """
 
     ndim = 2
@@ -43,7 +46,7 @@ class NetworkPrior(Prior):
         self,
         network: nn.Module,
         data_std: float = 0.5,
-        sigma_range: tuple[float, float] = (0.002, 80.0),
+        sigma_range: tuple[float, float] | None = None,
         intensity: IntensityMap | None = None,
         air: float = 0.0,
         voxel_size: tuple[float, float] | None = None,
@@ -51,16 +54,21 @@ class NetworkPrior(Prior):
         multiple: int = 8,
         name: str = "network",
         precision: str = "auto",
+        parametrisation: Parametrisation | None = None,
+        channels: int = 1,
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"NetworkPrior: precision is {precision!r}, expected one of {PRECISIONS}")
         self.network = network.eval()
         self.data_std = data_std
-        self.sigma_min, self.sigma_max = sigma_range
+        self.parametrisation = parametrisation or EDM(data_std)
+        self.sigma_min, self.sigma_max = sigma_range or self.parametrisation.sigma_range
         self.intensity = intensity or IntensityMap()
         self.air, self.voxel_size, self.name = air, voxel_size, name
         self.errors = tuple((float(s), float(e)) for s, e in errors)
-        self.multiple, self.precision = multiple, precision
+        self.multiple, self.precision, self.channels = multiple, precision, channels
+        self._reference: Tensor | None = None
+        self._weight = 1.0
 
     @property
     def device(self) -> torch.device:
@@ -72,35 +80,76 @@ class NetworkPrior(Prior):
         self.network.to(device)
         return self
 
+    def conditioned(self, reference: Tensor, weight: float = 1.0) -> NetworkPrior:
+        """This prior, told what the image goes with, by classifier-free guidance (Ho and Salimans 2022).
+
+        Args:
+            reference: (y, x) for one image, or (slices, y, x) for those of a volume; the network's units for it.
+            weight: of the reference: 0 ignores it, 1 believes it, more exaggerates it.
+
+        Raises:
+            ValueError: if the network was not trained with a reference.
+        """
+        wanted = getattr(getattr(self.network, "config", None), "in_channels", None)
+        if wanted is not None and wanted <= self.channels:
+            raise ValueError(
+                f"{self}.conditioned: the network takes {wanted} channels, all of them the image's; expected one that "
+                "was trained with a reference"
+            )
+        prior = copy.copy(self)
+        prior._reference, prior._weight = reference, weight
+        return prior
+
+    def of_slices(self, indices: Tensor) -> NetworkPrior:
+        if self._reference is None or self._reference.ndim == 2:
+            return self
+        return self.conditioned(self._reference[indices.to(self._reference.device)], self._weight)
+
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
-        shape = z.shape
-        images = z.reshape(-1, 1, *shape[-2:]).to(self.device)
-        count = len(images)
-        padding = [0, -shape[-1] % self.multiple, 0, -shape[-2] % self.multiple]
+        images, restore = self._to_channels(z)
+        y, x = z.shape[-2:]
+        padding = [0, -x % self.multiple, 0, -y % self.multiple]
         images = nn.functional.pad(images, padding, value=self.air)
+        count = len(images)
         if count == 1:
             # A lone image goes twice: products with a vector round unlike those with a matrix, and what becomes of an
             # image must not depend on its company.
             images = images.expand(2, -1, -1, -1)
         half = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(self.device))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            x0 = precondition(self.network, images, sigma, self.data_std)
-        return x0[:count, :, : shape[-2], : shape[-1]].reshape(shape).to(z)
+            x0 = self._guided(images, torch.full((len(images),), sigma, device=self.device), padding)
+        return restore(x0[:count, :, :y, :x])
 
+    def _guided(self, images: Tensor, sigma: Tensor, padding: list[int]) -> Tensor:
+        if self._reference is None:
+            return self.parametrisation.denoise(self.network, images, sigma)
+        reference = self._reference.to(images).reshape(-1, 1, *self._reference.shape[-2:])
+        reference = nn.functional.pad(reference, padding, value=self.air).expand(len(images), -1, -1, -1)
 
-def precondition(network: nn.Module, z: Tensor, sigma: float | Tensor, data_std: float) -> Tensor:
-    """D(z; sigma) for z (batch, channels, y, x) and one sigma, or one each of shape (batch,)."""
-    s = torch.as_tensor(sigma, dtype=z.dtype, device=z.device).expand(len(z)).reshape(-1, 1, 1, 1)
-    total = (s**2 + data_std**2).sqrt()
-    c_skip, c_out, c_in = (data_std / total) ** 2, s * data_std / total, 1 / total
-    return c_skip * z + c_out * call(network, c_in * z, s.flatten())
+        def told(seen: Tensor) -> Tensor:
+            def network(x: Tensor, label: Tensor) -> Tensor:
+                return answer(self.network, torch.cat([x, seen], 1), label)
 
+            return self.parametrisation.denoise(network, images, sigma)
 
-def call(network: nn.Module, x: Tensor, sigma: Tensor) -> Tensor:
-    """F(x; c_noise), x (batch, channels, y, x), sigma (batch,); in the dtype of x whatever the network computed in."""
-    # diffusers embeds a time step of order 0 to 1000 by sines of periods 2 pi to 2e4 pi; 10 ln(sigma) spans them well.
-    answer: Any = network(x, 10 * sigma.log())
-    return getattr(answer, "sample", answer).to(x.dtype)
+        x0 = told(reference)
+        # The null reference of training is zero.
+        return x0 if self._weight == 1 else torch.lerp(told(torch.zeros_like(reference)), x0, self._weight)
+
+    def _to_channels(self, z: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """(images, channels, y, x) on the network's device, and the way back."""
+        shape = z.shape
+        if not z.is_complex():
+            images = z.reshape(-1, self.channels, *shape[-2:])
+            return images.to(self.device), lambda x0: x0.reshape(shape).to(z)
+        parts = torch.view_as_real(z.reshape(-1, *shape[-2:])).movedim(-1, 1)  # (images, 2, y, x)
+        images = parts.reshape(-1, self.channels, *shape[-2:])
+
+        def restore(x0: Tensor) -> Tensor:
+            pairs = x0.reshape(parts.shape).movedim(1, -1).to(parts)
+            return torch.view_as_complex(pairs.contiguous()).reshape(shape)
+
+        return images.to(self.device), restore
 
 
 def bf16_pays(device: torch.device) -> bool:

@@ -38,13 +38,13 @@ class SliceWise(Prior):
         self.intensity, self.voxel_size, self.name = prior.intensity, prior.voxel_size, prior.name
 
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
-        return self._by_chunks(lambda chunk: self.prior.denoise(chunk, sigma), z)
+        return self._by_chunks(lambda prior, chunk: prior.denoise(chunk, sigma), z)
 
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         # The graph of a whole volume would not fit: the product linearises chunk by chunk, at the price of a second
         # forward pass, and never holds more than one chunk's activations.
-        def chunk_vjp(chunk: Tensor, v: Tensor) -> Tensor:
-            return self.prior.linearise(chunk, sigma)[1](v)
+        def chunk_vjp(prior: Prior, chunk: Tensor, v: Tensor) -> Tensor:
+            return prior.linearise(chunk, sigma)[1](v)
 
         return self.denoise(z, sigma), lambda v: self._by_chunks(chunk_vjp, z, v)
 
@@ -52,10 +52,11 @@ class SliceWise(Prior):
         return self.prior.error(sigma)
 
     def _by_chunks(self, function: Callable[..., Tensor], *volumes: Tensor) -> Tensor:
-        """function over chunks of slices (n, a, b) of volumes (*batch, z, y, x)."""
+        """function(prior, *chunks) over chunks of slices (n, a, b) of volumes (*batch, z, y, x)."""
         axis = self.axis - 3
         moved = [volume.movedim(axis, -3) for volume in volumes]
         slices = [volume.flatten(0, -3) for volume in moved]
-        chunks = zip(*(s.split(self.max_slices) for s in slices), strict=True)
-        out = torch.cat([function(*chunk) for chunk in chunks])
+        numbers = torch.arange(len(slices[0])) % moved[0].shape[-3]
+        chunks = zip(numbers.split(self.max_slices), *(s.split(self.max_slices) for s in slices), strict=True)
+        out = torch.cat([function(self.prior.of_slices(n), *chunk) for n, *chunk in chunks])
         return out.reshape(moved[0].shape).movedim(-3, axis)

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from scoreinv.priors.intensity import IntensityMap
-from scoreinv.priors.network import NetworkPrior, bf16_pays, precondition
+from scoreinv.priors.network import NetworkPrior, bf16_pays
+from scoreinv.priors.parametrisation import EDM
 from scoreinv.priors.storage import build_network, save_prior
 from scoreinv.training.card import card
 from scoreinv.training.data import CropSampler, load_groups, rng_of
@@ -38,9 +39,10 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
 
     Returns the prior that was written to `out/prior`: moving average of the weights, with its validation errors.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
-    device = Accelerator().device
+    # PartialState names the device before the precision is chosen; an Accelerator fixes both at once.
+    device = PartialState().device
     half = settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(device))
     accelerator = Accelerator(mixed_precision="bf16" if half else "no")
     sampler, validation = load_groups(settings.data, settings.seed)
@@ -97,7 +99,7 @@ def edm_loss(model: nn.Module, clean: Tensor, rng: np.random.Generator, settings
     sigma = np.exp(rng.normal(mean, spread, len(clean))).clip(low, high).astype(np.float32)
     noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(clean.device)
     s = torch.from_numpy(sigma).to(clean.device)
-    denoised = precondition(model, clean + s[:, None, None, None] * noise, s, settings.data_std)
+    denoised = EDM(settings.data_std).denoise(model, clean + s[:, None, None, None] * noise, s)
     weight = (s**2 + settings.data_std**2) / (s * settings.data_std) ** 2
     return (weight[:, None, None, None] * (denoised - clean) ** 2).mean()
 

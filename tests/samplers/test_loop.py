@@ -32,8 +32,8 @@ class Counting(Stepper):
 class Shifted(Guidance):
     """Adds 1 to the state after every step."""
 
-    def __call__(self, z, sigma, problem, history):
-        return DDS()(z, sigma, problem, history)
+    def __call__(self, z, sigma, problem, history, noise):
+        return DDS()(z, sigma, problem, history, noise)
 
     def correct(self, z, sigma, problem, history):
         history["corrected"] = history.get("corrected", 0) + 1

@@ -7,8 +7,7 @@ import torch
 from scoreinv import Reconstruction, load_prior, solve
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, LinearOperator, TransmissionPoisson, Volume
 from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, SliceWise
-from scoreinv.samplers import Diverged, NoiseSource, Problem, TVz, schedules, start, walk
-from scoreinv.solve import METHODS
+from scoreinv.samplers import METHODS, Diverged, NoiseSource, Problem, TVz, start, walk
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +56,18 @@ def test_any_operator_of_a_users_own():
     assert float(result.std.abs().max()) == 0
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
-def test_every_method_explains_the_data_better_than_nothing(scan, prior, method):
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"smc"}))
+def test_every_method_explains_the_data(scan, prior, method):
     operator, _, _ = scan
     result = small(scan, prior, method=method, steps=8)
     assert result.mean.shape == operator.in_shape
-    assert result.residual < 0.2
+    # Published settings need hundreds of steps: in eight they do better than the prior alone, whose residual is 1.
+    assert result.residual < (0.7 if "-20" in method or method in ("pocs", "mbir", "mcg") else 0.2)
+
+
+def test_a_method_of_few_dimensions_refuses_a_volume(scan, prior):
+    with pytest.raises(ValueError, match="TwistedSMC: the image has 6144 numbers, expected at most 16"):
+        small(scan, prior, method="smc")
 
 
 class TestSameSample:
@@ -85,7 +90,7 @@ class TestSameSample:
         operator, y, _ = scan
         problem = Problem(operator, y, Gaussian(0.02), SliceWise(prior), TVz())
         preset, noise = METHODS["dds"], NoiseSource(5, operator.in_shape)
-        sigmas = schedules.edm(4, preset.sigma_max, preset.sigma_min, preset.rho)
+        sigmas = preset.schedule(4, problem.prior)
         first = start(noise, float(sigmas[0]), [0, 2])
         z = walk(problem, preset.guidance, preset.stepper, sigmas, noise, [0, 2], first).z
         torch.testing.assert_close(z, prior.intensity.to_network(reference[[0, 2]]), rtol=0, atol=1e-5)
@@ -94,7 +99,7 @@ class TestSameSample:
         operator, y, _ = scan
         problem = Problem(operator, y, Gaussian(0.02), SliceWise(prior), TVz())
         preset, noise = METHODS["dds"], NoiseSource(5, operator.in_shape)
-        sigmas = schedules.edm(4, preset.sigma_max, preset.sigma_min, preset.rho)
+        sigmas = preset.schedule(4, problem.prior)
         saved = []
         first = start(noise, float(sigmas[0]), [1])
         walk(

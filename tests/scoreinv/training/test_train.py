@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -62,6 +63,15 @@ def scans(tmp_path):
 
 
 class TestTrain:
+    def test_half_precision_trains(self, tmp_path):
+        # In a process of its own: accelerate keeps the precision of the first run for the life of a process.
+        script = (
+            "from pathlib import Path; from scoreinv.config import resolve; from scoreinv.training import *;"
+            f"train(resolve(TrainSettings, {TINY | {'precision': 'bf16'}!r}), Path({str(tmp_path)!r}), progress=False)"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+        assert load_prior(tmp_path / "prior").name == "tiny"
+
     def test_writes_a_prior_that_can_be_loaded(self, unbroken):
         out, prior = unbroken
         loaded = load_prior(out / "prior")

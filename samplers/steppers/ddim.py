@@ -1,29 +1,12 @@
-"""One formula each: how a state at noise level sigma becomes one at sigma_next.
-
-A stepper sees the conditional estimate through `denoise(z, sigma) -> Estimate`, which it may call more than once, and
-fresh noise through `noise()`. At sigma_next = 0 the result is x0.
-"""
+"""Denoising diffusion implicit models."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from scoreinv.samplers.state import Estimate, State
-
-Denoise = Callable[[Tensor, float], Estimate]
-Noise = Callable[[], Tensor]
-
-
-class Stepper(ABC):
-    """A rule for one step down the noise levels."""
-
-    @abstractmethod
-    def step(self, state: State, denoise: Denoise, sigma: float, sigma_next: float, noise: Noise) -> State:
-        """The state at sigma_next; history of its own goes into `state.history`."""
+from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.state import State
+from scoreinv.samplers.steppers.base import Denoise, Stepper
 
 
 @dataclass(frozen=True)

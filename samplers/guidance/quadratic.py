@@ -1,0 +1,103 @@
+"""What the measurements say about images near a given one: the likelihood to second order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators.precondition import local_gain
+from scoreinv.operators.solvers import CGResult, Map, conjugate_gradients, dot, power_iteration
+from scoreinv.samplers.state import Problem
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """-log p(y | x + delta) = misfit - <pull, delta> + <delta, H delta> / 2 in network units, H = s^2 A^H W A.
+
+    Exact for Gaussian noise; for others the likelihood's own (g, w) at A(s x + o) make it.
+
+    Attributes:
+        problem: operator, measurements, likelihood, prior.
+        misfit: negative log-likelihood at x, (*batch).
+        pull: -s A^H g, (*batch, *image).
+        weight: w >= 0, (*batch, *measurements).
+    """
+
+    problem: Problem
+    misfit: Tensor
+    pull: Tensor
+    weight: Tensor
+
+    @classmethod
+    def at(cls, x: Tensor, problem: Problem) -> Quadratic:
+        """Around images x, (*batch, *image), network units."""
+        A, likelihood, intensity = problem.operator, problem.likelihood, problem.prior.intensity
+        expected = A.forward(intensity.to_image(x))
+        g, w = likelihood.quadratic(expected, problem.measurements)
+        misfit = likelihood.negative_log(expected, problem.measurements, len(A.out_shape))
+        return cls(problem, misfit, -intensity.scale * A.adjoint(g), w)
+
+    @property
+    def ndim(self) -> int:
+        """Number of image axes."""
+        return len(self.problem.operator.in_shape)
+
+    def curvature(self, delta: Tensor) -> Tensor:
+        """H delta."""
+        A = self.problem.operator
+        return self.problem.prior.intensity.scale**2 * A.adjoint(self.weight * A.forward(delta))
+
+    def along(self, delta: Tensor) -> Tensor:
+        """<delta, H delta>, (*batch, 1, ...) with an axis of length one for every image axis."""
+        A = self.problem.operator
+        Ad = A.forward(delta)
+        value = dot(Ad, self.weight * Ad, len(A.out_shape)).flatten(-len(A.out_shape)).squeeze(-1)
+        return self.problem.prior.intensity.scale**2 * value.reshape(*value.shape, *[1] * self.ndim)
+
+    def solve(
+        self,
+        b: Tensor,
+        damping: float,
+        iterations: int,
+        tolerance: float,
+        history: dict[str, Any],
+        penalty: Map | None = None,
+    ) -> CGResult:
+        """(damping I + H + penalty)^-1 b by conjugate gradients, preconditioned by how strongly each place is seen.
+
+        Without damping there is no preconditioner either: the solution of least norm is wanted, which it would bend.
+        """
+
+        def matrix(v: Tensor) -> Tensor:
+            out = damping * v + self.curvature(v)
+            return out if penalty is None else out + penalty(v)
+
+        gain = featureless_gain(self.problem, history) if damping > 0 else None
+        precondition = None if gain is None else lambda v: v / (damping + gain)
+        return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, precondition)
+
+
+def featureless_gain(problem: Problem, history: dict[str, Any]) -> Tensor:
+    """The diagonal of H at a featureless image, (*image): the same for every sample, whatever its company."""
+    if "gain" not in history:
+        history["gain"] = local_gain(_featureless(problem).curvature, *_image_of(problem))
+    return history["gain"]
+
+
+def featureless_norm(problem: Problem, history: dict[str, Any]) -> float:
+    """The largest eigenvalue of H at a featureless image, which published constants are counted in."""
+    if "norm" not in history:
+        history["norm"] = power_iteration(_featureless(problem).curvature, *_image_of(problem))
+    return float(history["norm"])
+
+
+def _featureless(problem: Problem) -> Quadratic:
+    shape, dtype, device = _image_of(problem)
+    return Quadratic.at(torch.zeros(shape, dtype=dtype, device=device), problem)
+
+
+def _image_of(problem: Problem) -> tuple[tuple[int, ...], torch.dtype, torch.device]:
+    return problem.operator.in_shape, problem.operator.in_dtype, problem.measurements.device

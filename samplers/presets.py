@@ -1,0 +1,74 @@
+"""What a method's name stands for: guidance, stepper, schedule and coupling of each.
+
+`dds`, `dps`, `pigdm` are this package's forms, whose strength follows from the noise of data and state. Names with a
+year are the published settings, constants converted to operators of any scale; they need the published number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from scoreinv.priors.base import Prior
+from scoreinv.samplers import schedules
+from scoreinv.samplers.coupling import TVz
+from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR, DPSShift, Guidance, PiGDM
+from scoreinv.samplers.steppers import DDIM, Ancestral, PredictorCorrector, Stepper, TwistedSMC
+
+Schedule = Callable[[int, Prior], Tensor]
+
+
+def edm(sigma_max: float = 5.0, sigma_min: float = 0.01) -> Schedule:
+    """`schedules.edm` over a range, as far as the prior knows it."""
+    return lambda steps, prior: schedules.edm(steps, min(sigma_max, prior.sigma_max), max(sigma_min, prior.sigma_min))
+
+
+def ve(sigma_max: float = 378.0, sigma_min: float = 0.01) -> Schedule:
+    """`schedules.geometric` over a range, as far as the prior knows it."""
+    return lambda steps, prior: schedules.geometric(
+        steps, min(sigma_max, prior.sigma_max), max(sigma_min, prior.sigma_min)
+    )
+
+
+def vp(steps: int, prior: Prior) -> Tensor:
+    """`schedules.vp` with linear betas, as far as the prior knows its levels."""
+    return schedules.vp(steps, None, prior.sigma_max, prior.sigma_min)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A sampler by parts.
+
+    Attributes:
+        guidance, stepper: its parts.
+        schedule: from number of steps and prior to noise levels.
+        coupling: for volumes under a prior of slices, in place of the default.
+    """
+
+    guidance: Guidance
+    stepper: Stepper
+    schedule: Schedule = edm()
+    coupling: TVz | None = None
+
+
+METHODS = {
+    "dds": Preset(DDS(iterations=15), DDIM(eta=1.0)),
+    "dps": Preset(DPS(), DDIM(eta=1.0)),
+    "pigdm": Preset(PiGDM("jacobian"), DDIM(eta=1.0)),
+    "mcg": Preset(MCG(), Ancestral()),
+    "diffpir": Preset(DiffPIR(), DDIM(eta=math.sqrt(0.1), split="dds")),
+    "daps": Preset(DAPS(), DDIM(eta=1.0, split="dds")),
+    "pocs": Preset(POCS(), PredictorCorrector()),
+    "mbir": Preset(MBIR(), PredictorCorrector()),
+    "smc": Preset(DPS(), TwistedSMC()),
+    "dps-2023": Preset(DPSShift(), Ancestral(), vp),
+    "dds-2024": Preset(DDS(5, gamma=1.0, keep_noise=True), DDIM(0.85, "dds"), vp),
+    "dds-2024-3d": Preset(DDS(5, gamma=400.0, keep_noise=True), DDIM(0.85, "dds"), vp, TVz(strength=0.016, rho=10.0)),
+    "pigdm-2023": Preset(PiGDM("isotropic"), DDIM(eta=1.0), vp),
+    "mcg-2022": Preset(MCG(), PredictorCorrector(), ve()),
+    "score-mri-2022": Preset(POCS(), PredictorCorrector(), ve()),
+    "mbir-2023": Preset(MBIR(), PredictorCorrector(), ve()),
+}
