@@ -38,6 +38,9 @@ def vp(steps: int, prior: Prior) -> Tensor:
     return schedules.vp(steps, None, prior.sigma_max, prior.sigma_min)
 
 
+STANDARD = edm()
+
+
 @dataclass(frozen=True)
 class Preset:
     """A sampler by parts.
@@ -50,7 +53,7 @@ class Preset:
 
     guidance: Guidance
     stepper: Stepper
-    schedule: Schedule = edm()
+    schedule: Schedule = STANDARD
     coupling: TVz | None = None
 
 

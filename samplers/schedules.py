@@ -56,8 +56,8 @@ def vp(steps: int, levels: VPLevels | None = None, sigma_max: float = math.inf, 
 def start_at(sigmas: Tensor, start_sigma: float) -> Tensor:
     """The part of a schedule below start_sigma, and start_sigma before it: for a hot start from an image.
 
-    Chung, Sim and Ye 2022 (come closer, diffuse faster): noise a cheap reconstruction to start_sigma, `solve(init=...)`,
-    and save the steps above.
+    Chung, Sim and Ye 2022 (come closer, diffuse faster): noise a cheap reconstruction to start_sigma,
+    `solve(init=...)`, and save the steps above.
 
     Raises:
         ValueError: unless start_sigma lies within the schedule.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ class DAPS(Guidance):
         A, prior = problem.operator, problem.prior
         x0 = z
         levels = edm(self.ode_steps, sigma, max(sigma / 50, prior.sigma_min)).tolist()
-        for level, below in zip(levels, levels[1:], strict=False):
+        for level, below in itertools.pairwise(levels):
             D = prior.denoise(x0, level)
             x0 = D + below / level * (x0 - D)
         data = Quadratic.at(x0, problem)

@@ -1,7 +1,7 @@
 """How a state at one noise level becomes one at the next: one formula a file."""
 
 from scoreinv.samplers.steppers.ancestral import Ancestral
-from scoreinv.samplers.steppers.base import Denoise, Noise, Stepper
+from scoreinv.samplers.steppers.base import Denoise, Stepper
 from scoreinv.samplers.steppers.ddim import DDIM
 from scoreinv.samplers.steppers.dpm_solver import DPMSolver2M
 from scoreinv.samplers.steppers.heun import Heun
@@ -15,7 +15,6 @@ __all__ = [
     "DPMSolver2M",
     "Denoise",
     "Heun",
-    "Noise",
     "PredictorCorrector",
     "ReverseSDE",
     "Stepper",

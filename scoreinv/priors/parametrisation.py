@@ -49,7 +49,7 @@ class EDM(Parametrisation):
         s = _per_image(sigma)
         total = (s**2 + self.data_std**2).sqrt()
         c_skip, c_out, c_in = (self.data_std / total) ** 2, s * self.data_std / total, 1 / total
-        # diffusers embeds a time step of order 0 to 1000 by sines of periods 2 pi to 2e4 pi; 10 ln sigma spans them well.
+        # diffusers embeds a time of order 0 to 1000 by sines of periods 2 pi to 2e4 pi; 10 ln sigma spans them well.
         return c_skip * z + c_out * answer(network, c_in * z, 10 * sigma.log())
 
     @property
@@ -125,8 +125,9 @@ def _levels(betas: tuple[float, ...]) -> VPLevels:
 
 def answer(network: Network, x: Tensor, label: Tensor) -> Tensor:
     """What the network says to x (batch, channels, y, x) and labels (batch,), in the dtype of x."""
-    out = network(x, label)
-    return getattr(out, "sample", out).to(x.dtype)
+    out: Any = network(x, label)
+    image: Tensor = getattr(out, "sample", out)
+    return image.to(x.dtype)
 
 
 def _per_image(sigma: Tensor) -> Tensor:

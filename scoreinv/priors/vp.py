@@ -57,7 +57,7 @@ class VPLevels:
 
     def sigma(self, time: Tensor) -> Tensor:
         """Levels at times of any shape, float64."""
-        return torch.from_numpy(np.exp(np.interp(time.numpy(), self.times.numpy(), self.log_sigmas.numpy())))
+        return torch.as_tensor(np.exp(np.interp(time.numpy(), self.times.numpy(), self.log_sigmas.numpy())))
 
     def time(self, sigma: float) -> float:
         """The time of a level; the nearest end for one beyond the range."""
