@@ -82,6 +82,9 @@ class TimedPrior(Prior):
 
         return x0, timed
 
+    def __repr__(self) -> str:
+        return repr(self.prior)
+
     def at(self, step: int) -> Prior:
         now = TimedPrior(self.prior.at(step))
         now.watch = self.watch

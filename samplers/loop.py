@@ -81,11 +81,12 @@ def walk(
     operator, prior = TimedOperator(problem.operator), TimedPrior(problem.prior)
     timed = replace(problem, operator=operator, prior=prior)
     levels = [float(sigma) for sigma in sigmas]
+    _check_range(levels, problem)
     for index in range(state.step, len(levels) - 1):
         begun, before = time.perf_counter(), (prior.watch.seconds, operator.watch.seconds)
         sigma = levels[index]
         moved, last = _move(state, timed, guidance, stepper, sigma, levels[index + 1], noise, samples)
-        if not bool(torch.isfinite(torch.view_as_real(moved.z) if moved.z.is_complex() else moved.z).all()):
+        if not _finite(moved.z):
             raise Diverged(
                 f"step {index} (sigma {sigma:.4g}): the state is not finite after {type(guidance).__name__} with "
                 f"{problem.prior}; check the units of the measurements and the noise level of the likelihood",
@@ -122,12 +123,32 @@ def _move(
         return noise.draw(samples, state.step + 1, next(draws), shape, dtype)
 
     def denoise(z: Tensor, level: float) -> Estimate:
-        last[:] = [guidance(z, level, problem, history, fresh)]
-        return last[0]
+        estimate = guidance(z, level, problem, history, fresh)
+        if estimate.prior is not None and not _finite(estimate.prior):
+            raise Diverged(
+                f"step {state.step} (sigma {level:.4g}): {problem.prior} answers NaN or Inf to a finite image of "
+                f"magnitude {float(z.abs().max()):.3g}; check its weights, its precision and its intensity map",
+                state,
+            )
+        last[:] = [estimate]
+        return estimate
 
     moved = stepper.step(replace(state, history=history), denoise, sigma, sigma_next, fresh)
     z = guidance.correct(moved.z, sigma_next, problem, moved.history)
     return State(z, state.step + 1, moved.history), last[0]
+
+
+def _check_range(levels: list[float], problem: Problem) -> None:
+    first, last, prior = levels[0], levels[-2], problem.prior
+    if first > prior.sigma_max * (1 + 1e-6) or last < prior.sigma_min * (1 - 1e-6):
+        raise ValueError(
+            f"schedule: goes from sigma {first:.4g} to {last:.4g} before 0, but {prior} was trained on "
+            f"{prior.sigma_min:.4g} to {prior.sigma_max:.4g}; keep it within (schedules.edm takes both ends)"
+        )
+
+
+def _finite(x: Tensor) -> bool:
+    return bool(torch.isfinite(torch.view_as_real(x) if x.is_complex() else x).all())
 
 
 def start(noise: NoiseSource, sigma: float, samples: Sequence[int], image: Tensor | None = None) -> State:

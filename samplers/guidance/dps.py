@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreinv.operators import Gaussian
 from scoreinv.operators.solvers import dot
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
@@ -68,6 +69,11 @@ class DPSShift(Guidance):
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0, vjp = problem.prior.linearise(z, sigma)
         data = Quadratic.at(x0, problem)
+        if not isinstance(problem.likelihood, Gaussian):
+            raise ValueError(
+                f"DPSShift: the published step is along ||y - A x0||, which is no likelihood of {problem.likelihood}; "
+                "expected Gaussian noise, or use DPS"
+            )
         # For Gaussian noise the misfit is half the squared norm of the whitened residual.
         distance = (2 * data.misfit).clamp(min=TINY).sqrt().reshape(*data.misfit.shape, *[1] * data.ndim)
         shift = vjp(data.pull) / (distance * math.sqrt(featureless_norm(problem, history)))

@@ -48,6 +48,11 @@ class Prior(ABC):
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             x0 = self.denoise(z, sigma)
+        if not x0.requires_grad:
+            raise ValueError(
+                f"{self}: its estimate has no gradient, which this guidance needs; use one that only denoises, such as "
+                "DDS or DiffPIR"
+            )
 
         def vjp(v: Tensor) -> Tensor:
             return torch.autograd.grad(x0, z, v, retain_graph=True)[0]

@@ -31,7 +31,7 @@ class GaussianMixturePrior(Prior):
                 f"GaussianMixturePrior: got {len(weights)} weights, {len(means)} means and {len(covariances)} "
                 "covariances; expected as many of each, and positive weights"
             )
-        self.weights = weights / weights.sum()
+        self.weights = (weights / weights.sum()).to(means)
         self.components = [GaussianPrior(mean, C) for mean, C in zip(means, covariances, strict=True)]
         self.ndim = means.ndim - 1
         mean = torch.einsum("k,k...->...", self.weights, means)
