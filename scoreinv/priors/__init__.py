@@ -6,8 +6,10 @@ from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.mixture import GaussianMixturePrior
 from scoreinv.priors.network import NetworkPrior
 from scoreinv.priors.parametrisation import EDM, VE, VP, Parametrisation
+from scoreinv.priors.planes import PerpendicularPlanes
 from scoreinv.priors.slicewise import SliceWise
 from scoreinv.priors.storage import bundled_priors, load_prior, save_prior
+from scoreinv.priors.tiled import Tiled
 
 __all__ = [
     "EDM",
@@ -19,7 +21,9 @@ __all__ = [
     "NetworkPrior",
     "Parametrisation",
     "Prior",
+    "PerpendicularPlanes",
     "SliceWise",
+    "Tiled",
     "bundled_priors",
     "load_prior",
     "save_prior",

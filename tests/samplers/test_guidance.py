@@ -335,7 +335,7 @@ class TestRefusals:
 
         p = replace(dense, prior=Broken(torch.zeros(N, dtype=torch.float64), 1.0))
         source = NoiseSource(0, (N,), torch.float64)
-        with pytest.raises(Diverged, match=r"step 2 \(sigma 0.5.*\): Broken.* answers NaN or Inf") as caught:
+        with pytest.raises(Diverged, match=r"step 2 \(sigma 0.4.*\): Broken.* answers NaN or Inf") as caught:
             walk(p, DDS(), DDIM(), schedules.edm(4, 5.0, 0.1), source, [0], start(source, 5.0, [0]))
         assert caught.value.state.step == 2
         assert bool(torch.isfinite(caught.value.state.z).all())

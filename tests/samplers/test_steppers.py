@@ -1,5 +1,6 @@
 """Steppers against closed forms, against each other and against independent implementations of the same papers."""
 
+import itertools
 import math
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_heun_is_edms_algorithm_2():
 
     theirs = torch.Generator().manual_seed(1)
     x = z.double()
-    for t, t_next in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for t, t_next in itertools.pairwise(sigmas):
         gamma = churn if low <= t <= high else 0.0
         t_hat = t + gamma * t
         if gamma:
