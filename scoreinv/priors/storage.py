@@ -24,6 +24,7 @@ from typing import Any
 
 from torch import nn
 
+from scoreinv._torchvision import declare_missing_operators
 from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.network import NetworkPrior
 
@@ -100,6 +101,7 @@ def bundled_priors() -> list[str]:
 
 def build_network(arguments: dict[str, Any]) -> nn.Module:
     """diffusers' `UNet2DModel`; imported here because diffusers is slow to import."""
+    declare_missing_operators()
     from diffusers import UNet2DModel
 
     return UNet2DModel(**arguments)
