@@ -79,7 +79,7 @@ class PerpendicularPlanes(Prior):
 
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
         """The mean of all orientations' estimates; a walk asks `at(step)`, which is one of them in the other modes."""
-        return sum(plane.denoise(z, sigma) for plane in self.planes) / len(self.planes)  # type: ignore[return-value]
+        return sum(plane.denoise(z, sigma) for plane in self.planes) / len(self.planes)
 
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         x0, vjps = zip(*(plane.linearise(z, sigma) for plane in self.planes), strict=True)

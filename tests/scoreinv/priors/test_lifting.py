@@ -68,11 +68,12 @@ class TestTiled:
             Tiled(Scaled(1.0), tile, overlap, margin)
 
 
-class TestPerpendicularPlanes:
-    priors = {0: Scaled(1.0), 1: Scaled(2.0), 2: Scaled(3.0)}
+PRIORS = {0: Scaled(1.0), 1: Scaled(2.0), 2: Scaled(3.0)}
 
+
+class TestPerpendicularPlanes:
     def factors(self, steps, **settings):
-        prior, z = PerpendicularPlanes(self.priors, **settings), torch.ones(2, 3, 4)
+        prior, z = PerpendicularPlanes(PRIORS, **settings), torch.ones(2, 3, 4)
         return [float(prior.at(step).denoise(z, 0.1).mean()) for step in range(steps)]
 
     def test_every_kth_step_belongs_to_the_other_orientations_in_turn(self):
@@ -86,7 +87,7 @@ class TestPerpendicularPlanes:
         assert factors == self.factors(2000, axes=(0, 1), every=4, mode="random")
 
     def test_average_is_the_mean_of_all(self):
-        prior = PerpendicularPlanes(self.priors, (0, 1, 2), mode="average")
+        prior = PerpendicularPlanes(PRIORS, (0, 1, 2), mode="average")
         z, v = noisy(2, 3, 4), noisy(2, 3, 4, seed=1)
         x0, vjp = prior.at(5).linearise(z, 0.1)
         torch.testing.assert_close(x0, 2 * z)
