@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from scoreinv.priors.checkpoint_diffusers import keep_mean, vp
-from scoreinv.priors.checkpoint_files import Checkpoint, check_names, checked, find_state, load_file
+from scoreinv.priors.checkpoint_files import Checkpoint, check_names, checked, find_state, load_file, some
 
 _BLOCK = {
     "in_layers.0": "norm1",
@@ -142,8 +142,8 @@ def _recognise(state: Mapping[str, Tensor], path: Path) -> AdmLayout:
     weights = [state.get(f"output_blocks.{i}.0.out_layers.3.weight") for i in range(blocks)]
     if not blocks or blocks % levels or any(w is None for w in weights) or "time_embed.0.weight" not in state:
         raise ValueError(
-            f"read_checkpoint: {path} is not an ADM network; it has {', '.join(list(state)[:8])} ... ({len(state)} in "
-            "all), expected time_embed..., input_blocks..., middle_block..., output_blocks..., out...; check the family"
+            f"read_checkpoint: {path} is not an ADM network; it has {some(state)}; "
+            "expected time_embed..., input_blocks..., middle_block..., output_blocks..., out...; check the family"
         )
     each = blocks // levels
     ends = [blocks - 1 - each * level for level in range(levels)]

@@ -37,7 +37,7 @@ def read_diffusers(path: Path, *, scheduler: Mapping[str, Any] | None = None) ->
             f"read_checkpoint: {folder} has no {' or '.join(_WEIGHTS)}; save the network in one file, without a variant"
         )
     if scheduler is None:
-        places = [folder.parent / "scheduler", folder] if folder != path else [folder, folder / "scheduler"]
+        places = (folder, folder / "scheduler", folder.parent / "scheduler")
         files = [place / "scheduler_config.json" for place in places]
         file = next((file for file in files if file.is_file()), None)
         if file is None:

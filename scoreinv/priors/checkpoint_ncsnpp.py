@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scoreinv.priors.checkpoint_files import Checkpoint, check_names, checked, find_state, load_file
+from scoreinv.priors.checkpoint_files import Checkpoint, check_names, checked, find_state, load_file, some
 from scoreinv.priors.ncsnpp import NCSNpp
 from scoreinv.priors.ncsnpp_layers import Attention, ResidualBlock, ResidualPyramid, SkipPyramid, ToImage
 
@@ -30,7 +30,7 @@ def read_ncsnpp(path: Path, **arguments: Any) -> Checkpoint:
             `skip_rescale`, `scale_by_sigma`, `centered`; `fir` unless the image enters as a residual; `image_size` for
             the record. The others are recognised.
     """
-    state = find_state(load_file(path), path, frozen={"sigmas", _FREQUENCIES})
+    state = find_state(load_file(path), path, frozen={_FREQUENCIES}, buffers={"sigmas"})
     sigmas = state.pop("sigmas", None)
     found = _recognise(state, path, int(arguments.get("image_size", 256)))
     if sigmas is not None and len(sigmas) > 1:
@@ -49,7 +49,7 @@ def read_ncsnpp(path: Path, **arguments: Any) -> Checkpoint:
         ours: (state[theirs].T if theirs.endswith(".W") and state[theirs].ndim == 2 else state[theirs]).contiguous()
         for theirs, ours in names.items()
     }
-    arguments = found | arguments
+    arguments = {key: list(value) if isinstance(value, tuple) else value for key, value in (found | arguments).items()}
     parametrisation = {
         "kind": "ve",
         "sigma_min": float(arguments.get("sigma_min", 0.01)),
@@ -140,7 +140,7 @@ def _recognise(state: dict[str, Tensor], path: Path, image_size: int) -> dict[st
     start = kinds.find("LLC")
     if start not in (0, 1) or "B" not in kinds or "?" in kinds:
         raise ValueError(
-            f"read_checkpoint: {path} is not an NCSN++ (its layers read {kinds[:40]!r}, expected 'FLLCBB...'); "
+            f"read_checkpoint: {path} is not an NCSN++ of BigGAN blocks (resblock_type); it has {some(state)}; "
             "check the family"
         )
     first, levels = entries[start + 2]["weight"], kinds.count("R") // 2 + 1
