@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreinv.samplers.clock import TimedOperator, TimedPrior
 from scoreinv.samplers.guidance.base import Guidance
-from scoreinv.samplers.noise import NoiseSource
+from scoreinv.samplers.noise import Noise, NoiseSource
 from scoreinv.samplers.state import Estimate, Problem, State
 from scoreinv.samplers.steppers import Stepper
 
@@ -113,29 +113,39 @@ def _move(
     samples: Sequence[int],
 ) -> tuple[State, Estimate]:
     """One step: the state at sigma_next, and the last estimate that was made on the way."""
-    # A copy: the state before the step stays what it was, for whoever keeps it.
-    history = dict(state.history)
-    problem = replace(problem, prior=problem.prior.at(state.step))
-    last: list[Estimate] = []
     draws = itertools.count()
 
     def fresh(shape: tuple[int, ...] | None = None, dtype: torch.dtype | None = None) -> Tensor:
         return noise.draw(samples, state.step + 1, next(draws), shape, dtype)
 
-    def denoise(z: Tensor, level: float) -> Estimate:
-        estimate = guidance(z, level, problem, history, fresh)
-        if estimate.prior is not None and not _finite(estimate.prior):
-            raise Diverged(
-                f"step {state.step} (sigma {level:.4g}): {problem.prior} answers NaN or Inf to a finite image of "
-                f"magnitude {float(z.abs().max()):.3g}; check its weights, its precision and its intensity map",
-                state,
-            )
-        last[:] = [estimate]
-        return estimate
-
-    moved = stepper.step(replace(state, history=history), denoise, sigma, sigma_next, fresh)
+    guided = _Guided(state, replace(problem, prior=problem.prior.at(state.step)), guidance, fresh)
+    moved = stepper.step(replace(state, history=guided.history), guided, sigma, sigma_next, fresh)
     z = guidance.correct(moved.z, sigma_next, problem, moved.history)
-    return State(z, state.step + 1, moved.history), last[0]
+    return State(z, state.step + 1, moved.history), guided.last
+
+
+class _Guided:
+    """The estimate of one step's guidance, and the last one it made."""
+
+    last: Estimate
+
+    def __init__(self, state: State, problem: Problem, guidance: Guidance, noise: Noise) -> None:
+        self.state, self.problem, self.guidance, self.noise = state, problem, guidance, noise
+        # A copy: the state before the step stays what it was, for whoever keeps it.
+        self.history = dict(state.history)
+
+    def __call__(self, z: Tensor, sigma: float) -> Estimate:
+        self.last = self.guidance(z, sigma, self.problem, self.history, self.noise)
+        if self.last.prior is not None and not _finite(self.last.prior):
+            raise Diverged(
+                f"step {self.state.step} (sigma {sigma:.4g}): {self.problem.prior} answers NaN or Inf to a finite "
+                f"image of magnitude {float(z.abs().max()):.3g}; check its weights, precision and intensity map",
+                self.state,
+            )
+        return self.last
+
+    def correct(self, z: Tensor, sigma: float) -> Tensor:
+        return self.guidance.correct(z, sigma, self.problem, self.history)
 
 
 def _check_range(levels: list[float], problem: Problem) -> None:

@@ -21,9 +21,11 @@ from scoreinv.samplers.steppers import DDIM, Ancestral, PredictorCorrector, Step
 Schedule = Callable[[int, Prior], Tensor]
 
 
-def edm(sigma_max: float = 5.0, sigma_min: float = 0.01) -> Schedule:
-    """`schedules.edm` over a range, as far as the prior knows it."""
-    return lambda steps, prior: schedules.edm(steps, min(sigma_max, prior.sigma_max), max(sigma_min, prior.sigma_min))
+def edm(highest: float = 10.0, lowest: float = 0.02) -> Schedule:
+    """`schedules.edm` over a range in units of the prior's data_std, as far as the prior knows it."""
+    return lambda steps, prior: schedules.edm(
+        steps, min(highest * prior.data_std, prior.sigma_max), max(lowest * prior.data_std, prior.sigma_min)
+    )
 
 
 def ve(sigma_max: float = 378.0, sigma_min: float = 0.01) -> Schedule:

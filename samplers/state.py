@@ -41,6 +41,7 @@ class Problem:
         likelihood: noise model of y given A x.
         prior: of the image's own dimension; its intensity map joins network and image units.
         coupling: across slices, or None.
+        cache: what has been found out about the operator (its norm, how strongly it sees each place), for all samples.
     """
 
     operator: LinearOperator
@@ -48,6 +49,7 @@ class Problem:
     likelihood: Likelihood
     prior: Prior
     coupling: Coupling | None = None
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,26 @@ def train(config: Config, out: Out = None, set: Set = None) -> None:
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")
 
 
+@app.command(name="import-checkpoint")
+def import_command(
+    checkpoint: Annotated[Path, typer.Argument(help="file, or folder of diffusers")],
+    family: Annotated[str, typer.Option(help="diffusers, adm or ncsnpp")],
+    out: Annotated[Path, typer.Option(help="folder for the prior")],
+    scale: Annotated[float, typer.Option(help="image = scale * network + offset")] = 1.0,
+    offset: Annotated[float, typer.Option(help="see scale")] = 0.0,
+    unit: Annotated[str | None, typer.Option(help="of the image, such as 1/mm")] = None,
+    data_std: Annotated[float, typer.Option(help="of clean images, network units")] = 0.25,
+    air: Annotated[float, typer.Option(help="network value of air: 0 for [0, 1], -1 for [-1, 1]")] = 0.0,
+) -> None:
+    """Make a prior of a score network trained elsewhere."""
+    from scoreinv.priors import IntensityMap
+    from scoreinv.priors.checkpoints import import_checkpoint
+
+    intensity = IntensityMap(scale, offset, unit)
+    prior = import_checkpoint(checkpoint, family, out, intensity=intensity, data_std=data_std, air=air)
+    typer.echo(f"{prior} is in {out}; use it with load_prior or --set sampling.prior={out}")
+
+
 @app.command()
 def info() -> None:
     """Versions, bundled priors, methods and the devices at hand."""

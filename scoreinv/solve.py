@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from scoreinv.operators import Gaussian, Likelihood, LinearOperator
+from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Stack
 from scoreinv.priors import Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
-from scoreinv.samplers import Coupling, NoiseSource, Problem, Step, Stepper, TVz, schedules, start, walk
+from scoreinv.samplers import (
+    METHODS,
+    Coupling,
+    NoiseSource,
+    Preset,
+    Problem,
+    State,
+    Step,
+    Stepper,
+    TVz,
+    schedules,
+    start,
+    walk,
+)
 from scoreinv.samplers.guidance import Guidance
 from scoreinv.samplers.loop import Callback
-from scoreinv.samplers.presets import METHODS
 
 log = logging.getLogger("scoreinv")
 
@@ -68,39 +81,29 @@ def solve(
         ValueError, TypeError: if shapes, dtypes, units or names do not fit together.
         Diverged: if the state is not finite any more; it carries the last finite one.
     """
-    if method not in METHODS:
-        raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
-    preset = METHODS[method]
+    _check_settings(prior, method, steps, samples, max_slices, schedule)
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(measurements)
     likelihood.check(measurements, operator.out_shape)
-    chunk = max_slices or 8
+    preset, chunk = METHODS[method], max_slices or 8
     lifted = _lift(prior, operator, slice_axis, chunk)
-    if coupling == "auto":
-        coupled = isinstance(lifted, SliceWise) and operator.in_shape[slice_axis] > 1
-        coupling = replace(preset.coupling or TVz(), axis=slice_axis) if coupled else None
-    elif isinstance(coupling, str):
-        raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
+    coupling = _couple(coupling, preset, lifted, operator)
     problem = Problem(operator, measurements, likelihood, lifted, coupling)
     guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
     sigmas = preset.schedule(steps, lifted) if schedule is None else schedules.check(schedule)
+    first = None if init is None else _check_init(operator, init, lifted)
 
     noise = NoiseSource(seed, operator.in_shape, operator.in_dtype, measurements.device)
-    first = None if init is None else _check_init(operator, init, lifted)
-    group = max(1, chunk // math.prod(operator.in_shape[: -prior.ndim])) if prior.ndim == 2 else 1
-    numbers = list(range(samples))
     images: list[Tensor] = []
     diagnostics: list[Step] = []
-    levels = len(sigmas) - 1
-    with tqdm(total=levels * samples, desc=method, unit="step", disable=not progress, leave=False) as bar:
-        for k in range(0, samples, group):
-            members = numbers[k : k + group]
+    with tqdm(total=(len(sigmas) - 1) * samples, desc=method, unit="step", disable=not progress, leave=False) as bar:
+        for members in _groups(samples, chunk, prior, operator):
 
-            def report(step: Step, state: object, members: list[int] = members) -> None:
+            def report(step: Step, state: State, count: int = len(members)) -> None:
                 diagnostics.append(step)
-                bar.update(len(members))
+                bar.update(count)
                 if callback is not None:
-                    callback(step, state)  # type: ignore[arg-type]
+                    callback(step, state)
 
             state = start(noise, float(sigmas[0]), members, first)
             state = walk(problem, guidance, stepper, sigmas, noise, members, state, report)
@@ -119,6 +122,45 @@ def solve(
         slice_axis=slice_axis,
     )
     return Reconstruction.of(torch.stack(images), operator, measurements, diagnostics, config)
+
+
+def _check_settings(
+    prior: Prior, method: str, steps: int, samples: int, max_slices: int | None, schedule: Tensor | None
+) -> None:
+    if method not in METHODS:
+        raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
+    if not isinstance(prior, Prior):
+        raise TypeError(f"solve: prior is {prior!r}, expected a Prior; load_prior({prior!r}) makes one of a name")
+    for name, value in (
+        ("steps", steps),
+        ("samples", samples),
+        ("max_slices", 1 if max_slices is None else max_slices),
+    ):
+        if value < 1:
+            raise ValueError(f"solve: {name} is {value}, expected at least 1")
+    if schedule is not None and not isinstance(schedule, Tensor):
+        raise TypeError(f"solve: schedule is {type(schedule).__name__}, expected a tensor of sigmas; use torch.tensor")
+
+
+def _couple(
+    coupling: Coupling | str | None, preset: Preset, lifted: Prior, operator: LinearOperator
+) -> Coupling | None:
+    """What "auto" means: TVz across the slices of a volume, nothing for images or for frames of a `Stack`."""
+    if isinstance(coupling, str):
+        if coupling != "auto":
+            raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
+        if not isinstance(lifted, SliceWise) or isinstance(operator, Stack) or operator.in_shape[lifted.axis] == 1:
+            return None
+        return replace(preset.coupling or TVz(), axis=lifted.axis)
+    return coupling
+
+
+def _groups(samples: int, chunk: int, prior: Prior, operator: LinearOperator) -> Iterator[list[int]]:
+    """Numbers of the samples that go through the network together: 2D images fill a chunk, volumes go one by one."""
+    slices = math.prod(operator.in_shape[: -prior.ndim]) if prior.ndim == 2 else chunk
+    size = max(1, chunk // slices)
+    for k in range(0, samples, size):
+        yield list(range(k, min(k + size, samples)))
 
 
 def _check_measurements(operator: LinearOperator, measurements: Tensor) -> None:
@@ -174,5 +216,7 @@ def _check_voxels(prior: Prior, operator: LinearOperator, slice_axis: int) -> No
 
 def _check_init(operator: LinearOperator, init: Tensor, prior: Prior) -> Tensor:
     operator.check_image(init)
+    if tuple(init.shape) != operator.in_shape:
+        raise ValueError(f"solve: init has shape {tuple(init.shape)}, expected one image, {operator.in_shape}")
     _check_finite(init, "init", "start without it")
     return prior.intensity.to_network(init)

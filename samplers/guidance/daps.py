@@ -37,7 +37,8 @@ class DAPS(Guidance):
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         A, prior = problem.operator, problem.prior
         x0 = z
-        levels = edm(self.ode_steps, sigma, max(sigma / 50, prior.sigma_min)).tolist()
+        floor = max(sigma / 50, prior.sigma_min)
+        levels = edm(self.ode_steps, sigma, floor).tolist() if sigma > floor else [sigma, 0.0]
         for level, below in itertools.pairwise(levels):
             D = prior.denoise(x0, level)
             x0 = D + below / level * (x0 - D)
@@ -45,6 +46,6 @@ class DAPS(Guidance):
         r = prior.error(sigma)
         perturbation = data.weight.sqrt() * noise(A.out_shape, A.out_dtype)
         b = data.pull + noise() / r + prior.intensity.scale * A.adjoint(perturbation.to(A.out_dtype))
-        solution = data.solve(b, 1 / r**2, self.iterations, self.tolerance, history)
+        solution = data.solve(b, 1 / r**2, self.iterations, self.tolerance)
         x = coupled(x0 + solution.x, sigma, problem)
         return Estimate(x, (z - x) / sigma, x0, data.misfit, solution.iterations)

@@ -47,19 +47,19 @@ class DDS(Guidance):
         x0 = prior.denoise(z, sigma)
         data = Quadratic.at(x0, problem)
         r = prior.error(sigma)
-        damping = 1 / r**2 if self.gamma is None else featureless_norm(problem, history) / self.gamma
+        damping = 1 / r**2 if self.gamma is None else featureless_norm(problem) / self.gamma
         if coupling is None:
-            solution = data.solve(data.pull, damping, self.iterations, self.tolerance, history)
+            solution = data.solve(data.pull, damping, self.iterations, self.tolerance)
         else:
             D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * damping
             Dx0 = D.forward(x0)
             d, u = history.get("coupling", (Dx0, torch.zeros_like(Dx0)))
             b = data.pull + rho * D.adjoint(d - u - Dx0)
-            solution = data.solve(
-                b, damping, self.iterations, self.tolerance, history, lambda delta: rho * D.normal(delta)
-            )
+            solution = data.solve(b, damping, self.iterations, self.tolerance, lambda delta: rho * D.normal(delta))
         x = x0 + solution.x
-        if coupling is not None:
+        # One ADMM iteration a level: a second look at it, as Heun takes, finds the splitting as the first left it.
+        if coupling is not None and history.get("coupled at") != sigma:
+            history["coupled at"] = sigma
             Dx = D.forward(x)
             d = coupling.shrink(Dx + u, coupling.strength * (r if self.gamma is None else prior.data_std))
             history["coupling"] = (d, u + Dx - d)

@@ -33,6 +33,6 @@ class DiffPIR(Guidance):
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0 = problem.prior.denoise(z, sigma)
         data = Quadratic.at(x0, problem)
-        solution = data.solve(data.pull, self.strength / sigma**2, self.iterations, self.tolerance, history)
+        solution = data.solve(data.pull, self.strength / sigma**2, self.iterations, self.tolerance)
         x = coupled(x0 + solution.x, sigma, problem)
         return Estimate(x, (z - x) / sigma, x0, data.misfit, solution.iterations)

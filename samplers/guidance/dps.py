@@ -76,7 +76,7 @@ class DPSShift(Guidance):
             )
         # For Gaussian noise the misfit is half the squared norm of the whitened residual.
         distance = (2 * data.misfit).clamp(min=TINY).sqrt().reshape(*data.misfit.shape, *[1] * data.ndim)
-        shift = vjp(data.pull) / (distance * math.sqrt(featureless_norm(problem, history)))
+        shift = vjp(data.pull) / (distance * math.sqrt(featureless_norm(problem)))
         history["shift"] = self.zeta * math.sqrt(1 + sigma**2) * shift
         return Estimate(x0, (z - x0) / sigma, x0, data.misfit)
 

@@ -40,12 +40,12 @@ class MBIR(Guidance):
         A, coupling = problem.operator, problem.coupling
         data = Quadratic.at(z, problem)
         if coupling is None:
-            return z + data.solve(data.pull, 0.0, self.iterations, 1e-4, history).x
-        D, rho = coupling.map(A.in_shape, A.in_dtype), self.rho * featureless_norm(problem, history)
+            return z + data.solve(data.pull, 0.0, self.iterations, 1e-4).x
+        D, rho = coupling.map(A.in_shape, A.in_dtype), self.rho * featureless_norm(problem)
         Dz = D.forward(z)
         d, u = history.get("coupling", (torch.zeros_like(Dz), torch.zeros_like(Dz)))
         b = data.pull + rho * D.adjoint(d - u - Dz)
-        z = z + data.solve(b, 0.0, self.iterations, 1e-4, history, lambda delta: rho * D.normal(delta)).x
+        z = z + data.solve(b, 0.0, self.iterations, 1e-4, lambda delta: rho * D.normal(delta)).x
         Dz = D.forward(z)
         d = coupling.shrink(Dz + u, self.threshold * problem.prior.data_std)
         history["coupling"] = (d, u + Dz - d)

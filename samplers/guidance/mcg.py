@@ -37,11 +37,11 @@ class MCG(Guidance):
         x0, vjp = problem.prior.linearise(z, sigma)
         data = Quadratic.at(x0, problem)
         # v = A^+ (y - A x0) lies in the row space, where d v / d x0 = -I: the gradient of ||v|| is -J^T v / ||v||.
-        v = data.solve(data.pull, 0.0, self.iterations, 1e-4, history).x
+        v = data.solve(data.pull, 0.0, self.iterations, 1e-4).x
         length = dot(v, v, data.ndim).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         history["gradient"] = -vjp(v / length)
         return Estimate(x0, (z - x0) / sigma, x0, data.misfit)
 
     def correct(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Tensor:
         z = z - self.strength * history.pop("gradient")
-        return z + self.relaxation * projection(z, problem, self.iterations, history)
+        return z + self.relaxation * projection(z, problem, self.iterations)

@@ -18,13 +18,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from scoreinv.operators.solvers import gaussian_mean
+from scoreinv.operators.solvers import dot, gaussian_mean
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, Problem
+
+TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ class PiGDM(Guidance):
             step = solution.x
         else:
             damping = 1 / problem.prior.error(sigma) ** 2
-            solution = data.solve(damping * data.pull, damping, self.iterations, self.tolerance, history)
+            solution = data.solve(damping * data.pull, damping, self.iterations, self.tolerance)
             step = sigma**2 * vjp(solution.x)
+            # Where the prior is less certain than r says, the step overshoots, and diverges with it: go no further than
+            # to the minimum along it, <step, C^-1 step> being <step, (I + H C)^-1 p> for C = sigma^2 J.
+            climb = dot(step, solution.x, data.ndim) + data.along(step)
+            step = step * (dot(data.pull, step, data.ndim) / climb.clamp(min=TINY)).clamp(0, 1)
         x = coupled(x0 + step, sigma, problem)
         return Estimate(x, (z - x) / sigma, x0, data.misfit, solution.iterations)

@@ -33,10 +33,10 @@ class POCS(Guidance):
         return Estimate(x0, (z - x0) / sigma, x0)
 
     def correct(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Tensor:
-        return z + self.relaxation * projection(z, problem, self.iterations, history)
+        return z + self.relaxation * projection(z, problem, self.iterations)
 
 
-def projection(z: Tensor, problem: Problem, iterations: int, history: dict[str, Any]) -> Tensor:
+def projection(z: Tensor, problem: Problem, iterations: int) -> Tensor:
     """The shortest way from z to agreement with the data, as far as a few conjugate gradient iterations take it."""
     data = Quadratic.at(z, problem)
-    return data.solve(data.pull, 0.0, iterations, 1e-4, history).x
+    return data.solve(data.pull, 0.0, iterations, 1e-4).x

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +62,6 @@ class Quadratic:
         damping: float,
         iterations: int,
         tolerance: float,
-        history: dict[str, Any],
         penalty: Map | None = None,
     ) -> CGResult:
         """(damping I + H + penalty)^-1 b by conjugate gradients, preconditioned by how strongly each place is seen.
@@ -75,23 +73,24 @@ class Quadratic:
             out = damping * v + self.curvature(v)
             return out if penalty is None else out + penalty(v)
 
-        gain = featureless_gain(self.problem, history) if damping > 0 else None
+        gain = featureless_gain(self.problem) if damping > 0 else None
         precondition = None if gain is None else lambda v: v / (damping + gain)
         return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, precondition)
 
 
-def featureless_gain(problem: Problem, history: dict[str, Any]) -> Tensor:
+def featureless_gain(problem: Problem) -> Tensor:
     """The diagonal of H at a featureless image, (*image): the same for every sample, whatever its company."""
-    if "gain" not in history:
-        history["gain"] = local_gain(_featureless(problem).curvature, *_image_of(problem))
-    return history["gain"]
+    if "gain" not in problem.cache:
+        problem.cache["gain"] = local_gain(_featureless(problem).curvature, *_image_of(problem))
+    gain: Tensor = problem.cache["gain"]
+    return gain
 
 
-def featureless_norm(problem: Problem, history: dict[str, Any]) -> float:
+def featureless_norm(problem: Problem) -> float:
     """The largest eigenvalue of H at a featureless image, which published constants are counted in."""
-    if "norm" not in history:
-        history["norm"] = power_iteration(_featureless(problem).curvature, *_image_of(problem))
-    return float(history["norm"])
+    if "norm" not in problem.cache:
+        problem.cache["norm"] = power_iteration(_featureless(problem).curvature, *_image_of(problem))
+    return float(problem.cache["norm"])
 
 
 def _featureless(problem: Problem) -> Quadratic:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor
 
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, State
 
-Denoise = Callable[[Tensor, float], Estimate]
+
+class Denoise(Protocol):
+    """The guided estimate, as a stepper sees it."""
+
+    def __call__(self, z: Tensor, sigma: float) -> Estimate:
+        """E[x0 | z, y] of a state at level sigma."""
+
+    def correct(self, z: Tensor, sigma: float) -> Tensor:
+        """A state between two parts of a step, as the guidance corrects it; after the step the loop does so itself."""
 
 
 class Stepper(ABC):

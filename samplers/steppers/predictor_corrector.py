@@ -42,5 +42,5 @@ class PredictorCorrector(Stepper):
             n = noise()
             image = z.ndim - 1
             e = 2 * self.snr**2 * dot(n, n, image) / dot(score, score, image).clamp(min=torch.finfo(torch.float32).tiny)
-            z = z + e * score + (2 * e).sqrt() * n
+            z = denoise.correct(z + e * score + (2 * e).sqrt() * n, sigma)
         return ReverseSDE().step(State(z, state.step, state.history), denoise, sigma, sigma_next, noise)

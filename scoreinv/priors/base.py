@@ -67,6 +67,10 @@ class Prior(ABC):
         """The prior of these slices of a volume, (n,) in the order of their batch; itself, unless they differ."""
         return self
 
+    def of_window(self, y: slice, x: slice) -> Prior:
+        """The prior of this window of an image; itself, unless places differ."""
+        return self
+
     def error(self, sigma: float) -> float:
         """How far x0 may still be from the truth, r = sigma tau / sqrt(sigma^2 + tau^2) with tau = data_std.
 

@@ -22,6 +22,8 @@ class GaussianPrior(Prior):
     name = "gaussian"
 
     def __init__(self, mean: Tensor, covariance: float | Tensor) -> None:
+        if torch.is_tensor(covariance) and covariance.is_complex():
+            raise ValueError("GaussianPrior: covariance is complex; expected a real one, per real component")
         self.mean = mean
         self.ndim = mean.ndim
         covariance = torch.as_tensor(covariance, dtype=mean.real.dtype, device=mean.device)
@@ -31,6 +33,10 @@ class GaussianPrior(Prior):
             self._variances = covariance.expand(mean.shape)
         elif covariance.shape == (n, n):
             variances, self._basis = torch.linalg.eigh(covariance)
+            if float(variances[0]) < -1e-4 * float(variances[-1].abs()):
+                raise ValueError(
+                    f"GaussianPrior: covariance has the eigenvalue {variances[0]:.3g}; expected none below 0"
+                )
             self._variances = variances.clamp(min=0)
         else:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Layers of the NCSN++ network (Song et al. 2021, "Score-based generative modeling through SDEs", appendix H).
 
 Every layer has the parameters of its counterpart in the published code under a readable name;
-`checkpoint_ncsnpp` holds the table of both names.
+`checkpoints.ncsnpp` holds the table of both names.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class NetworkPrior(Prior):
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"NetworkPrior: precision is {precision!r}, expected one of {PRECISIONS}")
-        self.network = network.eval()
+        self.network = network.eval().requires_grad_(False)
         self.data_std = data_std
         self.parametrisation = parametrisation or EDM(data_std)
         self.sigma_min, self.sigma_max = sigma_range or self.parametrisation.sigma_range
@@ -96,14 +96,25 @@ class NetworkPrior(Prior):
                 f"{self}.conditioned: the network takes {wanted} channels, all of them the image's; expected one that "
                 "was trained with a reference"
             )
-        prior = copy.copy(self)
-        prior._reference, prior._weight = reference, weight
-        return prior
+        return self._seeing(reference, weight)
 
     def of_slices(self, indices: Tensor) -> NetworkPrior:
         if self._reference is None or self._reference.ndim == 2:
             return self
-        return self.conditioned(self._reference[indices.to(self._reference.device)], self._weight)
+        if len(self._reference) <= int(indices.max()):
+            raise ValueError(
+                f"{self}: the reference has {len(self._reference)} slices, the volume at least "
+                f"{int(indices.max()) + 1}; give a reference of the volume's shape"
+            )
+        return self._seeing(self._reference[indices.to(self._reference.device)], self._weight)
+
+    def of_window(self, y: slice, x: slice) -> NetworkPrior:
+        return self if self._reference is None else self._seeing(self._reference[..., y, x], self._weight)
+
+    def _seeing(self, reference: Tensor, weight: float) -> NetworkPrior:
+        prior = copy.copy(self)
+        prior._reference, prior._weight = reference, weight
+        return prior
 
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
         images, restore = self._to_channels(z)
@@ -124,7 +135,9 @@ class NetworkPrior(Prior):
         if self._reference is None:
             return self.parametrisation.denoise(self.network, images, sigma)
         reference = self._reference.to(images).reshape(-1, 1, *self._reference.shape[-2:])
-        reference = nn.functional.pad(reference, padding, value=self.air).expand(len(images), -1, -1, -1)
+        reference = nn.functional.pad(reference, padding, value=self.air)
+        # The parts of a complex image, or a lone image and its twin, share one reference.
+        reference = reference.repeat_interleave(len(images) // len(reference), 0)
 
         def told(seen: Tensor) -> Tensor:
             def network(x: Tensor, label: Tensor) -> Tensor:
@@ -140,6 +153,11 @@ class NetworkPrior(Prior):
         """(images, channels, y, x) on the network's device, and the way back."""
         shape = z.shape
         if not z.is_complex():
+            if self.channels > 1 and (z.ndim < 3 or shape[-3] != self.channels):
+                raise ValueError(
+                    f"{self}: image has shape {tuple(shape)}, expected (*batch, {self.channels}, y, x), with "
+                    "an axis for the channels of the network"
+                )
             images = z.reshape(-1, self.channels, *shape[-2:])
             return images.to(self.device), lambda x0: x0.reshape(shape).to(z)
         parts = torch.view_as_real(z.reshape(-1, *shape[-2:])).movedim(-1, 1)  # (images, 2, y, x)

@@ -6,11 +6,12 @@ in the package knows that networks differ.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,9 @@ Network = Callable[[Tensor, Tensor], Any]
 
 
 class Parametrisation(ABC):
-    """From a network to a denoiser."""
+    """From a network to a denoiser; `kind` and its fields describe it in plain JSON."""
+
+    kind: ClassVar[str]
 
     @abstractmethod
     def denoise(self, network: Network, z: Tensor, sigma: Tensor) -> Tensor:
@@ -43,6 +46,7 @@ class EDM(Parametrisation):
         data_std: sigma_data of the paper, network units.
     """
 
+    kind: ClassVar[str] = "edm"
     data_std: float = 0.5
 
     def denoise(self, network: Network, z: Tensor, sigma: Tensor) -> Tensor:
@@ -67,6 +71,7 @@ class VP(Parametrisation):
             diffusers.
     """
 
+    kind: ClassVar[str] = "vp"
     betas: tuple[float, ...]
     prediction: str = "epsilon"
 
@@ -107,6 +112,7 @@ class VE(Parametrisation):
         sigma_min, sigma_max: its range, network units.
     """
 
+    kind: ClassVar[str] = "ve"
     sigma_min: float = 0.01
     sigma_max: float = 378.0
 
@@ -121,6 +127,27 @@ class VE(Parametrisation):
 @functools.cache
 def _levels(betas: tuple[float, ...]) -> VPLevels:
     return discrete_levels(torch.tensor(betas, dtype=torch.float64))
+
+
+def parametrisation_of(description: Mapping[str, Any]) -> Parametrisation:
+    """The parametrisation described by `kind` and its fields; fields of no concern here are passed over.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
+    kinds: dict[str, Any] = {"edm": EDM, "vp": VP, "ve": VE}
+    if description.get("kind") not in kinds:
+        raise ValueError(f"parametrisation: kind is {description.get('kind')!r}, expected one of {sorted(kinds)}")
+    kind = kinds[description["kind"]]
+    known = {field.name for field in dataclasses.fields(kind)}
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in description.items() if key in known}
+    parametrisation: Parametrisation = kind(**given)
+    return parametrisation
+
+
+def describe_parametrisation(parametrisation: Parametrisation) -> dict[str, Any]:
+    """Plain JSON that `parametrisation_of` reads."""
+    return {"kind": parametrisation.kind} | dataclasses.asdict(parametrisation)  # type: ignore[call-overload]
 
 
 def answer(network: Network, x: Tensor, label: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from scoreinv.priors.base import Prior
@@ -79,12 +80,11 @@ class PerpendicularPlanes(Prior):
 
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
         """The mean of all orientations' estimates; a walk asks `at(step)`, which is one of them in the other modes."""
-        return sum(plane.denoise(z, sigma) for plane in self.planes) / len(self.planes)
+        return torch.stack([plane.denoise(z, sigma) for plane in self.planes]).mean(0)
 
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         x0, vjps = zip(*(plane.linearise(z, sigma) for plane in self.planes), strict=True)
-        n = len(self.planes)
-        return sum(x0) / n, lambda v: sum(vjp(v) for vjp in vjps) / n  # type: ignore[return-value]
+        return torch.stack(x0).mean(0), lambda v: torch.stack([vjp(v) for vjp in vjps]).mean(0)
 
     def error(self, sigma: float) -> float:
         return self.planes[0].error(sigma)

@@ -46,7 +46,8 @@ class SliceWise(Prior):
         def chunk_vjp(prior: Prior, chunk: Tensor, v: Tensor) -> Tensor:
             return prior.linearise(chunk, sigma)[1](v)
 
-        return self.denoise(z, sigma), lambda v: self._by_chunks(chunk_vjp, z, v)
+        with torch.no_grad():
+            return self.denoise(z, sigma), lambda v: self._by_chunks(chunk_vjp, z, v)
 
     def error(self, sigma: float) -> float:
         return self.prior.error(sigma)

@@ -1,10 +1,13 @@
 """Priors on disk: a folder of `config.json`, `model.safetensors` (half precision) and a card, `README.md`.
 
 config.json
-    format       1
+    format       2
     name         for messages
-    network      arguments of diffusers' UNet2DModel
-    data_std     sigma_data of the EDM preconditioning, network units
+    architecture "unet2d" (diffusers' UNet2DModel) or "ncsnpp"
+    network      its arguments
+    channels     of the image
+    parametrisation   what the network sees and answers: kind (edm, vp, ve) and its constants
+    data_std     of clean images, network units
     sigma_range  noise levels of the training, network units
     intensity    scale, offset, unit: image = scale * network + offset
     air          network value outside the patient
@@ -22,14 +25,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
-from scoreinv._torchvision import declare_missing_operators
+from scoreinv.priors.architectures import build_network, multiple_of
 from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.network import NetworkPrior
+from scoreinv.priors.parametrisation import describe_parametrisation, parametrisation_of
 
 BUNDLED = Path(__file__).parent / "bundled"
-_KEYS = {"format", "name", "network", "data_std", "sigma_range", "intensity", "air", "voxel_size", "errors", "sha256"}
+_KEYS = {"format", "name", "architecture", "network", "channels", "parametrisation"}
+_KEYS |= {"data_std", "sigma_range", "intensity", "air", "voxel_size", "errors", "sha256"}
+# Noise frequencies of thousands lose their phase in half precision.
+_FULL_PRECISION = ("frequencies",)
 
 
 def load_prior(name_or_folder: str | os.PathLike[str]) -> NetworkPrior:
@@ -54,33 +61,54 @@ def load_prior(name_or_folder: str | os.PathLike[str]) -> NetworkPrior:
         raise ValueError(f"load_prior: {weights} is damaged (its SHA-256 is not the one in config.json); copy it again")
     from safetensors.torch import load_file
 
-    network = build_network(config["network"])
-    network.load_state_dict({key: value.float() for key, value in load_file(weights).items()})
+    try:
+        return _prior(config, {key: value.float() for key, value in load_file(weights).items()})
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"load_prior: {folder / 'config.json'} does not fit its weights ({reason}); copy both"
+        ) from None
+
+
+def _prior(config: dict[str, Any], state: dict[str, Tensor]) -> NetworkPrior:
+    network = build_network(config["network"], config["architecture"])
+    network.load_state_dict(state)
     voxel_size = config["voxel_size"]
     return NetworkPrior(
         network,
-        data_std=config["data_std"],
+        data_std=float(config["data_std"]),
         sigma_range=tuple(config["sigma_range"]),
         intensity=IntensityMap(**config["intensity"]),
         air=config["air"],
         voxel_size=None if voxel_size is None else tuple(voxel_size),
         errors=config["errors"],
-        multiple=_multiple(config["network"]),
+        multiple=multiple_of(config["network"], config["architecture"]),
         name=config["name"],
+        parametrisation=parametrisation_of(config["parametrisation"]),
+        channels=config["channels"],
     )
 
 
-def save_prior(folder: str | os.PathLike[str], prior: NetworkPrior, network: dict[str, Any], card: str) -> None:
-    """Write a prior whose network is `build_network(network)`; each file appears whole or not at all."""
+def save_prior(
+    folder: str | os.PathLike[str],
+    prior: NetworkPrior,
+    network: dict[str, Any],
+    card: str,
+    architecture: str = "unet2d",
+) -> None:
+    """Write a prior whose network is `build_network(network, architecture)`; each file appears whole or not at all."""
     from safetensors.torch import save
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = save({key: value.half().contiguous().cpu() for key, value in prior.network.state_dict().items()})
+    weights = save({key: _stored(key, value) for key, value in prior.network.state_dict().items()})
     config = {
-        "format": 1,
+        "format": 2,
         "name": prior.name,
+        "architecture": architecture,
         "network": network,
+        "channels": prior.channels,
+        "parametrisation": describe_parametrisation(prior.parametrisation),
         "data_std": prior.data_std,
         "sigma_range": [prior.sigma_min, prior.sigma_max],
         "intensity": asdict(prior.intensity),
@@ -99,18 +127,6 @@ def bundled_priors() -> list[str]:
     return sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
 
 
-def build_network(arguments: dict[str, Any]) -> nn.Module:
-    """diffusers' `UNet2DModel`; imported here because diffusers is slow to import."""
-    declare_missing_operators()
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(**arguments)
-
-
-def _multiple(network: dict[str, Any]) -> int:
-    return 2 ** (len(network["block_out_channels"]) - 1)
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
@@ -121,9 +137,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"load_prior: {path} is not JSON ({error}); copy it again") from None
-    if not isinstance(config, dict) or config.get("format") != 1 or set(config) != _KEYS:
-        raise ValueError(f"load_prior: {path} is not a prior of format 1; expected the keys {sorted(_KEYS)}")
+    if not isinstance(config, dict) or config.get("format") != 2 or set(config) != _KEYS:
+        raise ValueError(f"load_prior: {path} is not a prior of format 2; expected the keys {sorted(_KEYS)}")
     return config
+
+
+def _stored(key: str, value: Tensor) -> Tensor:
+    value = value.contiguous().cpu()
+    return value if key.endswith(_FULL_PRECISION) else value.half()
 
 
 def _sha256(path: Path) -> str:

@@ -42,17 +42,18 @@ class Tiled(Prior):
         self.intensity, self.voxel_size, self.name = prior.intensity, prior.voxel_size, prior.name
 
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
-        return self._blend(lambda tile, weight: weight * self.prior.denoise(tile, sigma), z)
+        return self._blend(lambda prior, weight, tile: weight * prior.denoise(tile, sigma), z)
 
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         # One tile's graph at a time, at the price of a second forward pass.
         def vjp(v: Tensor) -> Tensor:
-            def part(tile: Tensor, weight: Tensor, v_tile: Tensor) -> Tensor:
-                return self.prior.linearise(tile, sigma)[1](weight * v_tile)
+            def part(prior: Prior, weight: Tensor, tile: Tensor, v_tile: Tensor) -> Tensor:
+                return prior.linearise(tile, sigma)[1](weight * v_tile)
 
             return self._blend(part, z, v)
 
-        return self.denoise(z, sigma), vjp
+        with torch.no_grad():
+            return self.denoise(z, sigma), vjp
 
     def of_slices(self, indices: Tensor) -> Prior:
         part = self.prior.of_slices(indices)
@@ -62,14 +63,13 @@ class Tiled(Prior):
         return self.prior.error(sigma)
 
     def _blend(self, function: Callable[..., Tensor], *images: Tensor) -> Tensor:
-        """Sum of function(tile, weight, *tiles of further images) put back where each came from."""
-        first, *others = images
-        out = torch.zeros_like(first)
-        rows, columns = (self._windows(n) for n in first.shape[-2:])
+        """Sum of function(prior, weight, *tiles) over tiles of images of one shape, put back where each came from."""
+        out = torch.zeros_like(images[0])
+        rows, columns = (self._windows(n) for n in out.shape[-2:])
         for y, weight_y in rows:
             for x, weight_x in columns:
                 weight = (weight_y[:, None] * weight_x).to(out.real)
-                out[..., y, x] += function(first[..., y, x], weight, *(image[..., y, x] for image in others))
+                out[..., y, x] += function(self.prior.of_window(y, x), weight, *(image[..., y, x] for image in images))
         return out
 
     def _windows(self, n: int) -> list[tuple[slice, Tensor]]:

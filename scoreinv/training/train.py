@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scoreinv.priors.architectures import build_network
 from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.network import NetworkPrior, bf16_pays
 from scoreinv.priors.parametrisation import EDM
-from scoreinv.priors.storage import build_network, save_prior
+from scoreinv.priors.storage import save_prior
 from scoreinv.training.card import card
 from scoreinv.training.data import CropSampler, load_groups, rng_of
 from scoreinv.training.settings import NetworkSettings, Phase, TrainSettings

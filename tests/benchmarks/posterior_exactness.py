@@ -27,8 +27,8 @@ from torch import Tensor
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, LinearOperator, Volume
 from scoreinv.priors import GaussianMixturePrior, GaussianPrior
 from scoreinv.samplers import (
-    METHODS,
     DDIM,
+    METHODS,
     DPMSolver2M,
     Heun,
     PredictorCorrector,
@@ -36,7 +36,6 @@ from scoreinv.samplers import (
     Problem,
     ReverseSDE,
     TwistedSMC,
-    schedules,
     start,
     walk,
 )
@@ -151,7 +150,7 @@ def mixture_case(n: int) -> Case:
 
 def methods() -> dict[str, Preset]:
     """Every preset, and the steppers that no preset has."""
-    wide = edm(30.0, 0.01)
+    wide = edm(60.0, 0.02)
     own = {
         name: replace(preset, schedule=wide)
         for name, preset in METHODS.items()

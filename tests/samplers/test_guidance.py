@@ -8,7 +8,7 @@ import torch
 
 from scoreinv.operators import Gaussian, LinearOperator, TransmissionPoisson
 from scoreinv.priors import GaussianMixturePrior, GaussianPrior, NetworkPrior, Prior, SliceWise
-from scoreinv.priors.storage import build_network
+from scoreinv.priors.architectures import build_network
 from scoreinv.samplers import (
     DDIM,
     Ancestral,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scoreinv.priors import VE, VP, GaussianMixturePrior, GaussianPrior, NetworkPrior
-from scoreinv.priors.storage import build_network
+from scoreinv.priors.architectures import build_network
 from scoreinv.priors.vp import discrete_levels, linear_betas
 from scoreinv.samplers import (
     DDIM,
@@ -35,6 +35,7 @@ def unguided(prior):
         x0 = prior.denoise(z, sigma)
         return Estimate(x0, (z - x0) / sigma, x0, torch.zeros(z.shape[:2]))
 
+    denoise.correct = lambda z, sigma: z
     return denoise
 
 

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from scoreinv import Reconstruction, load_prior, solve
-from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, LinearOperator, TransmissionPoisson, Volume
+from scoreinv.operators import (
+    ConeBeamCT,
+    ConeBeamGeometry,
+    Gaussian,
+    LinearOperator,
+    Stack,
+    TransmissionPoisson,
+    Volume,
+)
 from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, SliceWise
 from scoreinv.samplers import METHODS, Diverged, NoiseSource, Problem, TVz, start, walk
 
@@ -70,12 +78,13 @@ def test_a_method_of_few_dimensions_refuses_a_volume(scan, prior):
         small(scan, prior, method="smc")
 
 
+@pytest.fixture(scope="module")
+def reference(scan, prior):
+    return small(scan, prior, samples=3, seed=5).samples
+
+
 class TestSameSample:
     """A sample depends on seed and number, not on how it is computed."""
-
-    @pytest.fixture(scope="class")
-    def reference(self, scan, prior):
-        return small(scan, prior, samples=3, seed=5).samples
 
     @pytest.mark.parametrize("max_slices", [1, 4, 64])
     def test_whatever_the_chunks(self, scan, prior, reference, max_slices):
@@ -238,3 +247,47 @@ def test_unusual_voxels_are_mentioned(prior, caplog):
     with caplog.at_level(logging.WARNING, "scoreinv"):
         solve(operator, torch.ones(operator.out_shape), prior, steps=1, progress=False)
     assert "trained on voxels" in caplog.text
+
+
+@pytest.mark.parametrize(("tau", "mean"), [(0.005, 0.0), (0.5, 0.3), (50.0, 100.0)])
+def test_the_default_schedule_fits_the_scale_of_the_prior(tau, mean):
+    """The closed form posterior, whatever the network's units: half the pixels seen with noise tau / 2."""
+    operator, n = Pick((30, 30)), 40
+    operator.out_shape = (30, 10)
+    y = torch.full((30, 10), mean + tau)
+    prior = GaussianPrior(torch.full((30, 30), mean), tau**2)
+    result = solve(operator, y, prior, likelihood=Gaussian(tau / 2), samples=n, progress=False)
+    seen, unseen = result.samples[..., ::3], result.samples[..., 1::3]
+    assert float(seen.mean()) == pytest.approx(mean + 0.8 * tau, abs=0.03 * tau)
+    assert float(seen.std()) == pytest.approx(tau * 0.2**0.5, rel=0.08)
+    assert float(unseen.mean()) == pytest.approx(mean, abs=0.05 * tau)
+    assert float(unseen.std()) == pytest.approx(tau, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"samples": 0}, ValueError, "samples is 0, expected at least 1"),
+        ({"steps": 0}, ValueError, "steps is 0, expected at least 1"),
+        ({"max_slices": 0}, ValueError, "max_slices is 0, expected at least 1"),
+        ({"schedule": [1.0, 0.0]}, TypeError, "schedule is list, expected a tensor"),
+        ({"init": torch.zeros(3, 6, 32, 32)}, ValueError, "init has shape .* expected one image"),
+    ],
+)
+def test_bad_settings_are_named(scan, prior, changes, error, message):
+    with pytest.raises(error, match=message):
+        small(scan, prior, **changes)
+
+
+def test_a_prior_by_name_says_how_to_load_it(scan):
+    with pytest.raises(TypeError, match=r"expected a Prior; load_prior\('ct-128'\)"):
+        small(scan, "ct-128")
+
+
+def test_coupling_follows_the_slices_and_leaves_frames_alone(scan, prior):
+    along = small(scan, SliceWise(prior, axis=2), steps=2).config["coupling"]
+    assert (along["type"], along["axis"]) == ("TVz", 2)
+    image = GaussianPrior(torch.zeros(8, 8), 1.0)
+    frames = Stack([Pick(), Pick()])
+    result = solve(frames, torch.ones(2, 8, 3), image, likelihood=Gaussian(0.1), steps=2, progress=False)
+    assert result.config["coupling"] is None

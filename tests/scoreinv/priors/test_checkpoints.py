@@ -347,3 +347,31 @@ class TestDiffusers:
         path.unlink()
         with pytest.raises(FileNotFoundError, match=r"config\.json is missing"):
             read_checkpoint(tmp_path, "diffusers", scheduler=LINEAR)
+
+
+class TestImport:
+    def test_a_diffusers_folder_becomes_a_prior_of_the_same_answers(self, tmp_path):
+        from diffusers import DDIMScheduler
+
+        from scoreinv import load_prior
+        from scoreinv.priors import IntensityMap
+        from scoreinv.priors.architectures import build_network
+        from scoreinv.priors.checkpoints import import_checkpoint
+
+        torch.manual_seed(0)
+        network = build_network(UNET).half().float()  # as half precision keeps it
+        network.save_pretrained(tmp_path / "theirs" / "unet")
+        DDIMScheduler(**LINEAR).save_pretrained(tmp_path / "theirs" / "scheduler")
+        import_checkpoint(
+            tmp_path / "theirs", "diffusers", tmp_path / "ours", intensity=IntensityMap(0.02, 0.02, "1/mm"), air=-1.0
+        )
+        prior = load_prior(tmp_path / "ours")
+        prior.precision = "fp32"
+        assert (prior.name, prior.intensity.unit, prior.air, prior.multiple) == ("ours", "1/mm", -1.0, 2)
+        z = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0))
+        scheduler = DDIMScheduler(**LINEAR)
+        t = 300
+        sigma = float((1 / scheduler.alphas_cumprod[t].double() - 1).sqrt())
+        with torch.no_grad():
+            expected = z - sigma * network((z / (1 + sigma**2) ** 0.5)[:, None], t).sample[:, 0]
+        torch.testing.assert_close(prior.denoise(z, sigma), expected, rtol=1e-4, atol=1e-4)

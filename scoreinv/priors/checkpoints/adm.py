@@ -17,8 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
-from scoreinv.priors.checkpoint_diffusers import keep_mean, vp
-from scoreinv.priors.checkpoint_files import Checkpoint, check_names, checked, find_state, load_file, some
+from scoreinv.priors.checkpoints.diffusers import keep_mean, vp
+from scoreinv.priors.checkpoints.files import Checkpoint, check_names, checked, find_state, load_file, some
 
 _BLOCK = {
     "in_layers.0": "norm1",

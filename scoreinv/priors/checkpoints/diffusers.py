@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreinv.priors.checkpoint_files import Checkpoint, checked, load_file
+from scoreinv.priors.checkpoints.files import Checkpoint, checked, load_file
 
 _PREDICTIONS = ("epsilon", "sample", "v_prediction")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")

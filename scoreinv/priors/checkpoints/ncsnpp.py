@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scoreinv.priors.checkpoint_files import Checkpoint, check_names, checked, find_state, load_file, some
+from scoreinv.priors.checkpoints.files import Checkpoint, check_names, checked, find_state, load_file, some
 from scoreinv.priors.ncsnpp import NCSNpp
 from scoreinv.priors.ncsnpp_layers import Attention, ResidualBlock, ResidualPyramid, SkipPyramid, ToImage
 

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scoreinv.priors.checkpoint_adm import read_adm
-from scoreinv.priors.checkpoint_diffusers import read_diffusers
-from scoreinv.priors.checkpoint_files import Checkpoint
-from scoreinv.priors.checkpoint_ncsnpp import read_ncsnpp
+from scoreinv.priors.checkpoints.adm import read_adm
+from scoreinv.priors.checkpoints.diffusers import read_diffusers
+from scoreinv.priors.checkpoints.files import Checkpoint
+from scoreinv.priors.checkpoints.ncsnpp import read_ncsnpp
 
 __all__ = ["FAMILIES", "Checkpoint", "read_checkpoint"]
 

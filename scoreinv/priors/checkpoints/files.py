@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scoreinv.priors.architectures import build_network
+
 _SHOWN = 8
 # How torch.save began before it wrote zip files: a pickled number. Other pickles are programs from their first byte.
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
@@ -37,24 +39,17 @@ class Checkpoint:
     state: dict[str, Tensor]
     parametrisation: dict[str, Any]
 
+    @property
+    def channels(self) -> int:
+        """Of the image."""
+        name = "num_channels" if self.architecture == "ncsnpp" else "out_channels"
+        return int(self.arguments.get(name, 1))
+
     def build(self) -> nn.Module:
         """The network with its weights, for evaluation."""
-        network = build_architecture(self.architecture, self.arguments)
+        network = build_network(self.arguments, self.architecture)
         network.load_state_dict(self.state)
         return network.eval()
-
-
-def build_architecture(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """An untrained network; diffusers is imported here because it is slow to import."""
-    if architecture == "ncsnpp":
-        from scoreinv.priors.ncsnpp import NCSNpp
-
-        return NCSNpp(**arguments)
-    if architecture == "unet2d":
-        from diffusers import UNet2DModel
-
-        return UNet2DModel(**arguments)
-    raise ValueError(f"build_architecture: {architecture!r} is not known, expected 'unet2d' or 'ncsnpp'")
 
 
 def load_file(path: Path) -> Any:
@@ -176,7 +171,7 @@ def check_names(path: Path, what: str, expected: Collection[str], got: Collectio
 def checked(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     """The same, once its weights fit its network in name and shape; raises a ValueError that lists what does not."""
     with torch.device("meta"):
-        expected = build_architecture(checkpoint.architecture, checkpoint.arguments).state_dict()
+        expected = build_network(checkpoint.arguments, checkpoint.architecture).state_dict()
     check_names(path, f"a {checkpoint.architecture} with these arguments", expected, checkpoint.state)
     wrong = [
         f"{key} {tuple(checkpoint.state[key].shape)} expected {tuple(value.shape)}"
