@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -89,6 +89,14 @@ class TimedPrior(Prior):
         now = TimedPrior(self.prior.at(step))
         now.watch = self.watch
         return now
+
+    def slices(self, z: Tensor) -> tuple[Prior, Tensor]:
+        return self.prior.slices(z)
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> Prior:
+        adapted = TimedPrior(self.prior.adapted(weights))
+        adapted.watch = self.watch
+        return adapted
 
     def error(self, sigma: float) -> float:
         return self.prior.error(sigma)

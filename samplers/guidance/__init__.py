@@ -1,5 +1,6 @@
 """How measurements pull the estimate: one method a file."""
 
+from scoreinv.samplers.guidance.adapt import LoRA
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.daps import DAPS
 from scoreinv.samplers.guidance.dds import DDS
@@ -10,4 +11,4 @@ from scoreinv.samplers.guidance.mcg import MCG
 from scoreinv.samplers.guidance.pigdm import PiGDM
 from scoreinv.samplers.guidance.pocs import POCS
 
-__all__ = ["DAPS", "DDS", "DPS", "MBIR", "MCG", "POCS", "DPSShift", "DiffPIR", "Guidance", "PiGDM"]
+__all__ = ["DAPS", "DDS", "DPS", "MBIR", "MCG", "POCS", "DPSShift", "DiffPIR", "Guidance", "LoRA", "PiGDM"]

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreinv.samplers.guidance.adapt import LoRA
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
+from scoreinv.samplers.guidance.tuning import RULES, discrepancy, sure
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, Problem
 
@@ -35,27 +37,46 @@ class DDS(Guidance):
         gamma: the published constant in place of what r says, 1 / r^2 = ||H|| / gamma; infinite for data without
             noise. The coupling's threshold is then counted in data_std, not in r.
         keep_noise: leave eps that of the network, as published, not that of the guided estimate.
+        tune: "discrepancy" where the likelihood's noise level is a guess: its factor is found from the residual at
+            every level, and left in `history["noise variance"]`. "sure" where the noise is Gaussian and known: r is chosen
+            anew at every level. None trusts both.
+        adapt: the network to this scan, at every level, before the data step.
     """
 
     iterations: int = 10
     tolerance: float = 1e-4
     gamma: float | None = None
     keep_noise: bool = False
+    tune: str | None = None
+    adapt: LoRA | None = None
+
+    def __post_init__(self) -> None:
+        if self.tune not in (None, *RULES):
+            raise ValueError(f"DDS: tune is {self.tune!r}, expected None or one of {RULES}")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         A, prior, coupling = problem.operator, problem.prior, problem.coupling
-        x0 = prior.denoise(z, sigma)
-        data = Quadratic.at(x0, problem)
         r = prior.error(sigma)
         damping = 1 / r**2 if self.gamma is None else featureless_norm(problem) / self.gamma
-        if coupling is None:
-            solution = data.solve(data.pull, damping, self.iterations, self.tolerance)
+        if self.adapt is None:
+            x0 = prior.denoise(z, sigma)
         else:
-            D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * damping
+            x0 = self.adapt.denoise(z, sigma, problem, history, noise, damping, self.iterations)
+        data = Quadratic.at(x0, problem)
+        if self.tune == "discrepancy":
+            guess = history.get("noise variance")
+            variance = discrepancy(data, damping, self.iterations, self.tolerance, noise, guess)
+            history["noise variance"] = variance
+            data = data.scaled(1 / variance)
+        tuned = sure(data, damping, self.iterations, self.tolerance, noise) if self.tune == "sure" else damping
+        if coupling is None:
+            solution = data.solve(data.pull, tuned, self.iterations, self.tolerance)
+        else:
+            D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * tuned
             Dx0 = D.forward(x0)
             d, u = history.get("coupling", (Dx0, torch.zeros_like(Dx0)))
             b = data.pull + rho * D.adjoint(d - u - Dx0)
-            solution = data.solve(b, damping, self.iterations, self.tolerance, lambda delta: rho * D.normal(delta))
+            solution = data.solve(b, tuned, self.iterations, self.tolerance, lambda delta: rho * D.normal(delta))
         x = x0 + solution.x
         # One ADMM iteration a level: a second look at it, as Heun takes, finds the splitting as the first left it.
         if coupling is not None and history.get("coupled at") != sigma:

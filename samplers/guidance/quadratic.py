@@ -44,6 +44,17 @@ class Quadratic:
         """Number of image axes."""
         return len(self.problem.operator.in_shape)
 
+    @property
+    def measured(self) -> int:
+        """Number of measurement axes."""
+        return len(self.problem.operator.out_shape)
+
+    def scaled(self, factor: Tensor) -> Quadratic:
+        """The same measurements at another precision, factor (*batch, 1, ...) times it."""
+        flat = factor.flatten(-self.ndim).squeeze(-1)
+        weight = self.weight * flat.reshape(*flat.shape, *[1] * self.measured)
+        return Quadratic(self.problem, self.misfit * flat, self.pull * factor, weight)
+
     def curvature(self, delta: Tensor) -> Tensor:
         """H delta."""
         A = self.problem.operator
@@ -59,7 +70,7 @@ class Quadratic:
     def solve(
         self,
         b: Tensor,
-        damping: float,
+        damping: float | Tensor,
         iterations: int,
         tolerance: float,
         penalty: Map | None = None,
@@ -73,7 +84,7 @@ class Quadratic:
             out = damping * v + self.curvature(v)
             return out if penalty is None else out + penalty(v)
 
-        gain = featureless_gain(self.problem) if damping > 0 else None
+        gain = featureless_gain(self.problem) if isinstance(damping, Tensor) or damping > 0 else None
         precondition = None if gain is None else lambda v: v / (damping + gain)
         return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, precondition)
 

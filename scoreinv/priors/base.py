@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -70,6 +70,14 @@ class Prior(ABC):
     def of_window(self, y: slice, x: slice) -> Prior:
         """The prior of this window of an image; itself, unless places differ."""
         return self
+
+    def slices(self, z: Tensor) -> tuple[Prior, Tensor]:
+        """The prior underneath, whose network sees images, and the images (n, y, x) that it sees of one z (*image)."""
+        raise ValueError(f"{self}: has no network to adapt; expected a NetworkPrior, or one lifted slice by slice")
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> Prior:
+        """The prior with these weights of its network replaced, which the originals keep."""
+        raise ValueError(f"{self}: has no network to adapt; expected a NetworkPrior, or one lifted slice by slice")
 
     def error(self, sigma: float) -> float:
         """How far x0 may still be from the truth, r = sigma tau / sqrt(sigma^2 + tau^2) with tau = data_std.

@@ -7,7 +7,8 @@ the state stays in float32.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,7 @@ class NetworkPrior(Prior):
         self.multiple, self.precision, self.channels = multiple, precision, channels
         self._reference: Tensor | None = None
         self._weight = 1.0
+        self._weights: Mapping[str, Tensor] = {}
 
     @property
     def device(self) -> torch.device:
@@ -116,6 +118,14 @@ class NetworkPrior(Prior):
         prior._reference, prior._weight = reference, weight
         return prior
 
+    def slices(self, z: Tensor) -> tuple[NetworkPrior, Tensor]:
+        return self, z if z.ndim > 2 else z[None]
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> NetworkPrior:
+        prior = copy.copy(self)
+        prior._weights = weights
+        return prior
+
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
         images, restore = self._to_channels(z)
         y, x = z.shape[-2:]
@@ -133,7 +143,7 @@ class NetworkPrior(Prior):
 
     def _guided(self, images: Tensor, sigma: Tensor, padding: list[int]) -> Tensor:
         if self._reference is None:
-            return self.parametrisation.denoise(self.network, images, sigma)
+            return self.parametrisation.denoise(self._call, images, sigma)
         reference = self._reference.to(images).reshape(-1, 1, *self._reference.shape[-2:])
         reference = nn.functional.pad(reference, padding, value=self.air)
         # The parts of a complex image, or a lone image and its twin, share one reference.
@@ -141,13 +151,16 @@ class NetworkPrior(Prior):
 
         def told(seen: Tensor) -> Tensor:
             def network(x: Tensor, label: Tensor) -> Tensor:
-                return answer(self.network, torch.cat([x, seen], 1), label)
+                return answer(self._call, torch.cat([x, seen], 1), label)
 
             return self.parametrisation.denoise(network, images, sigma)
 
         x0 = told(reference)
         # The null reference of training is zero.
         return x0 if self._weight == 1 else torch.lerp(told(torch.zeros_like(reference)), x0, self._weight)
+
+    def _call(self, x: Tensor, label: Tensor) -> Any:
+        return torch.func.functional_call(self.network, dict(self._weights), (x, label))
 
     def _to_channels(self, z: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """(images, channels, y, x) on the network's device, and the way back."""

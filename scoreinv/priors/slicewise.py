@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -48,6 +48,12 @@ class SliceWise(Prior):
 
         with torch.no_grad():
             return self.denoise(z, sigma), lambda v: self._by_chunks(chunk_vjp, z, v)
+
+    def slices(self, z: Tensor) -> tuple[Prior, Tensor]:
+        return self.prior.slices(z.movedim(self.axis, 0).flatten(0, -3))
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> Prior:
+        return SliceWise(self.prior.adapted(weights), self.axis, self.max_slices)
 
     def error(self, sigma: float) -> float:
         return self.prior.error(sigma)

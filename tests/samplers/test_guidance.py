@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from scoreinv.operators import Gaussian, LinearOperator, TransmissionPoisson
-from scoreinv.priors import GaussianMixturePrior, GaussianPrior, NetworkPrior, Prior, SliceWise
+from scoreinv.priors import VP, GaussianMixturePrior, GaussianPrior, NetworkPrior, Prior, SliceWise
 from scoreinv.priors.architectures import build_network
 from scoreinv.samplers import (
     DDIM,
@@ -25,7 +26,7 @@ from scoreinv.samplers import (
     start,
     walk,
 )
-from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR, DPSShift, PiGDM
+from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM
 
 N, M, SIGMA = 6, 4, 0.1
 GUIDANCES = [DDS(), DPS(), DPSShift(), MCG(), DiffPIR(), PiGDM(), PiGDM("jacobian"), DAPS(), POCS(), MBIR()]
@@ -311,6 +312,104 @@ class TestEveryCombination:
         torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
 
 
+class TestTuning:
+    """Noise levels that are guesses, found from the residual."""
+
+    def problem(self, guess, noise=0.1):
+        prior = GaussianPrior(torch.zeros(60), 0.25)
+        A = random(400, 60, seed=2, dtype=torch.float32) / 8
+        truth = 0.5 * random(60, seed=3, dtype=torch.float32)
+        y = A @ truth + noise * random(400, seed=4, dtype=torch.float32)
+        return Problem(Dense(A), y, Gaussian(guess), prior), truth
+
+    def walked(self, p, guidance):
+        source = NoiseSource(0, (60,))
+        return walk(p, guidance, DDIM(1.0), schedules.edm(20, 5.0, 0.01), source, [0, 1], start(source, 5.0, [0, 1]))
+
+    @pytest.mark.parametrize("guess", [0.01, 0.1, 1.0])
+    def test_discrepancy_finds_the_noise_level(self, guess):
+        p, truth = self.problem(guess)
+        state = self.walked(p, DDS(30, tune="discrepancy"))
+        found = guess * state.history["noise variance"].flatten().sqrt()
+        assert found.tolist() == pytest.approx([0.1, 0.1], rel=0.15)
+        known, _ = self.problem(0.1)
+        right = self.walked(known, DDS(30)).z.mean(0)
+        assert float((state.z.mean(0) - truth).norm()) < 1.15 * float((right - truth).norm())
+
+    def test_sure_chooses_the_prior_error_that_is_right(self):
+        """A prior that believes itself ten times too much is trusted less."""
+        p, truth = self.problem(0.1)
+
+        class Overconfident(GaussianPrior):
+            def error(self, sigma):
+                return super().error(sigma) / 4
+
+        p = replace(p, prior=Overconfident(torch.zeros(60), 0.25))
+        tuned, trusted = (self.walked(p, guidance).z.mean(0) for guidance in (DDS(30, tune="sure"), DDS(30)))
+        assert float((tuned - truth).norm()) < 0.8 * float((trusted - truth).norm())
+
+    def test_sure_needs_gaussian_noise(self):
+        p, _ = self.problem(0.1)
+        p = replace(p, likelihood=TransmissionPoisson(100.0), measurements=torch.full((400,), 50.0))
+        with pytest.raises(ValueError, match="Stein's estimate needs Gaussian noise"):
+            self.walked(p, DDS(tune="sure"))
+
+    def test_unknown_rules_are_refused(self):
+        with pytest.raises(ValueError, match="tune is 'gcv', expected None or one of"):
+            DDS(tune="gcv")
+
+
+class TestLoRA:
+    """A network that is wrong in the same way everywhere is mended by what the data say."""
+
+    def problem(self, samples=1):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1))
+
+        class Biased(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = network
+
+            def forward(self, x, time):
+                return 0.3 * self.layers(x)
+
+        prior = NetworkPrior(Biased(), parametrisation=VP((0.1, 0.5, 0.8, 0.9), "sample"), precision="fp32")
+        A = Columns((6, 16, 16), (6, 16, 8))
+        truth = torch.ones(6, 16, 16)
+        return Problem(A, A(truth), Gaussian(0.05), SliceWise(prior)), truth
+
+    def walked(self, p, guidance, samples):
+        source = NoiseSource(0, (6, 16, 16))
+        sigmas = schedules.edm(12, 5.0, 0.35)
+        return walk(p, guidance, DDIM(1.0), sigmas, source, samples, start(source, 5.0, samples))
+
+    def test_unseen_columns_come_nearer_to_the_truth(self):
+        p, truth = self.problem()
+        plain, adapted = (
+            self.walked(p, DDS(adapt=adapt), [0]).z[0] for adapt in (None, LoRA(rank=2, steps=10, learning_rate=0.02))
+        )
+        error = [float((x - truth)[..., 1::2].square().mean().sqrt()) for x in (plain, adapted)]
+        assert error[1] < 0.6 * error[0]
+
+    def test_the_network_itself_stays_as_it_was(self):
+        p, _ = self.problem()
+        before = {k: v.clone() for k, v in p.prior.prior.network.state_dict().items()}
+        self.walked(p, DDS(adapt=LoRA(steps=1)), [0])
+        for name, value in p.prior.prior.network.state_dict().items():
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+    def test_a_sample_does_not_see_its_company(self):
+        p, _ = self.problem()
+        guidance = DDS(adapt=LoRA(steps=2))
+        together, alone = self.walked(p, guidance, [1, 0]).z[1], self.walked(p, guidance, [0]).z[0]
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+    def test_a_prior_without_network_is_refused(self, dense):
+        with pytest.raises(ValueError, match="has no network to adapt"):
+            DDS(adapt=LoRA())(random(1, N), 0.5, dense, {}, silent)
+
+
 class TestRefusals:
     def test_the_published_step_needs_gaussian_noise(self, dense):
         p = replace(dense, likelihood=TransmissionPoisson(100.0))
@@ -353,5 +452,5 @@ class TestRefusals:
 def test_every_guidance_is_tried():
     from scoreinv.samplers import guidance
 
-    concrete = {name for name in guidance.__all__ if name != "Guidance"}
+    concrete = set(guidance.__all__) - {"Guidance", "LoRA"}
     assert {type(g).__name__ for g in GUIDANCES} == concrete
