@@ -28,7 +28,8 @@ Factors = dict[str, tuple[Tensor, Tensor]]
 class LoRA:
     """Low-rank adaptation (Hu et al. 2022): W + B A for every convolution and linear layer.
 
-    A is (rank, in), B (out, rank). B starts at zero, so that nothing changes before the first step. Every sample has factors of its own.
+    A is (rank, in), B (out, rank). B starts at zero, so that nothing changes before the first step. Every sample has
+    factors of its own.
 
     Args:
         rank: of the change.

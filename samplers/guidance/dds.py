@@ -38,8 +38,8 @@ class DDS(Guidance):
             noise. The coupling's threshold is then counted in data_std, not in r.
         keep_noise: leave eps that of the network, as published, not that of the guided estimate.
         tune: "discrepancy" where the likelihood's noise level is a guess: its factor is found from the residual at
-            every level, and left in `history["noise variance"]`. "sure" where the noise is Gaussian and known: r is chosen
-            anew at every level. None trusts both.
+            every level, and left in `history["noise variance"]`. "sure" where the noise is Gaussian and known: r is
+            chosen anew at every level. None trusts both.
         adapt: the network to this scan, at every level, before the data step.
     """
 
