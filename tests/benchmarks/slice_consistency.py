@@ -1,6 +1,6 @@
 """What neighbouring slices are worth: volumes under a prior of slices, coupled and seen along other axes.
 
-    python tests/benchmarks/slice_consistency.py --out docs/slice_consistency.md --volume ../shared/data/ct/totalseg_body_3mm.nii.gz
+    python tests/benchmarks/slice_consistency.py --volume scan_3mm.nii.gz --out table.md
 
 Three geometries (24 cone-beam views, 60 parallel views over 0 to 120 degrees, 24 parallel views), 48 x 96 x 96 voxels,
 20 network evaluations each, noise of 1e5 photons. PSNR is the mean over the slices of one orientation, range 2000 HU.
