@@ -60,12 +60,17 @@ class Likelihood(ABC):
                     f"{type(self).__name__}: {name} has shape {tuple(value.shape)}, expected a scalar or {shape}"
                 )
 
-    def subset(self, i: int, n: int) -> Self:
-        """This model for data `y[i::n]` (first axis), as `LinearOperator.subset` takes views."""
+    def subset(self, i: int, n: int, ndim: int = 3) -> Self:
+        """This model for data `y[i::n]` (first axis), as `LinearOperator.subset` takes views.
+
+        Args:
+            i, n: every n-th view, from the i-th on.
+            ndim: axes of the data. A tensor of fewer, or of length 1 along the first, is the same for all views.
+        """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         for name, value in self._tensors().items():
-            if value.ndim and value.shape[0] > 1:
+            if value.ndim == ndim and value.shape[0] > 1:
                 setattr(other, name, value[i::n])
         return other
 

@@ -89,6 +89,15 @@ def test_subset_slices_what_has_views():
     assert Gaussian(0.1).subset(0, 2).sigma == 0.1
 
 
+def test_subset_leaves_alone_what_is_the_same_for_all_views():
+    y = torch.rand(6, 4, 5, generator=generator())
+    whole = Gaussian(torch.rand(4, 5, generator=generator()) + 0.1)
+    part = whole.subset(1, 3)
+    part.check(y[1::3], (2, 4, 5))
+    torch.testing.assert_close(part.quadratic(torch.zeros(2, 4, 5), y[1::3])[0], whole.quadratic(0 * y, y)[0][1::3])
+    assert Gaussian(torch.ones(6, 4)).subset(0, 2, ndim=2).sigma.shape == (3, 4)
+
+
 class TestRefusals:
     @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
     def test_sigma(self, sigma):
