@@ -8,24 +8,32 @@ likelihood for the gradient g of the negative log-likelihood in `expected` and f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Self
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 
 class Likelihood(ABC):
     """A noise model whose data are independent given their expectation.
 
+    Parameters are numbers, or arrays of the data's shape or broadcast to it, on the data's device and in their
+    precision; whole numbers and truth values will do for either. Arrays and lists become tensors here, once.
+
     Args:
-        mask: 1 for good data, 0 for bad ones (metal, dead detectors), or weights between; of the data's shape or
-            broadcast to it. A masked datum pulls at nothing.
+        mask: 1 for good data, 0 for bad ones (metal, dead detectors), or weights between. A masked datum pulls at
+            nothing.
+
+    Raises:
+        ValueError: if the mask is negative, NaN or Inf.
     """
 
-    def __init__(self, mask: Tensor | None = None) -> None:
-        if mask is not None and bool((mask < 0).any()):
-            raise ValueError(f"{type(self).__name__}: mask has negative entries; expected weights >= 0")
-        self.mask = mask
+    def __init__(self, mask: ArrayLike | Tensor | None = None) -> None:
+        self.mask = None if mask is None else torch.as_tensor(mask)
+        if self.mask is not None and not _within(self.mask, lambda values: values >= 0):
+            raise ValueError(f"{type(self).__name__}: mask must be finite weights >= 0, got {_range(self.mask)}")
 
     @abstractmethod
     def _negative_log(self, expected: Tensor, y: Tensor) -> Tensor:
@@ -49,16 +57,22 @@ class Likelihood(ABC):
         return self._masked(g), self._masked(w)
 
     def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
-        """Raise ValueError if y, or a tensor of this model, cannot be data of this shape."""
+        """Raise ValueError or TypeError if y, or a tensor of this model, cannot belong to data of this shape."""
+        precision = y.real.dtype if y.is_complex() else y.dtype
         for name, value in self._tensors().items():
+            what = f"{type(self).__name__}: {name}"
             try:
                 fits = torch.broadcast_shapes(value.shape, shape) == shape
             except RuntimeError:
                 fits = False
             if not fits:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} has shape {tuple(value.shape)}, expected a scalar or {shape}"
-                )
+                raise ValueError(f"{what} has shape {tuple(value.shape)}, expected a scalar or {shape}")
+            if value.ndim == 0:  # takes any dtype's and device's part, as a number does
+                continue
+            if value.is_complex() or (value.is_floating_point() and value.dtype != precision):
+                raise TypeError(f"{what} is {value.dtype}, expected {precision} as the data; convert with .to")
+            if value.device != y.device:
+                raise ValueError(f"{what} is on {value.device}, expected {y.device} as the data; move it with .to")
 
     def subset(self, i: int, n: int, ndim: int = 3) -> Self:
         """This model for data `y[i::n]` (first axis), as `LinearOperator.subset` takes views.
@@ -75,8 +89,8 @@ class Likelihood(ABC):
         return other
 
     def __repr__(self) -> str:
-        given = {name: torch.as_tensor(value) for name, value in vars(self).items() if value is not None}
-        return f"{type(self).__name__}({', '.join(f'{name}={_range(values)}' for name, values in given.items())})"
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={_range(value)}' for name, value in given.items())})"
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
@@ -99,12 +113,11 @@ class Gaussian(Likelihood):
         ValueError: if sigma is not positive and finite.
     """
 
-    def __init__(self, sigma: float | Tensor, mask: Tensor | None = None) -> None:
+    def __init__(self, sigma: float | ArrayLike | Tensor, mask: ArrayLike | Tensor | None = None) -> None:
         super().__init__(mask)
-        values = torch.as_tensor(sigma)
-        if values.is_complex() or not bool((torch.isfinite(values) & (values > 0)).all()):
-            raise ValueError(f"Gaussian: sigma must be positive and finite, got {_range(values)}")
-        self.sigma = sigma
+        self.sigma = _parameter(sigma)
+        if not _within(self.sigma, lambda values: values > 0):
+            raise ValueError(f"Gaussian: sigma must be positive and finite, got {_range(self.sigma)}")
 
     def _negative_log(self, expected: Tensor, y: Tensor) -> Tensor:
         return 0.5 * ((expected - y).abs() / self.sigma) ** 2
@@ -141,13 +154,17 @@ class TransmissionPoisson(Likelihood):
         ValueError: if photons or background are negative or not finite.
     """
 
-    def __init__(self, photons: float | Tensor, background: float | Tensor = 0.0, mask: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        photons: float | ArrayLike | Tensor,
+        background: float | ArrayLike | Tensor = 0.0,
+        mask: ArrayLike | Tensor | None = None,
+    ) -> None:
         super().__init__(mask)
-        for name, value in (("photons", photons), ("background", background)):
-            values = torch.as_tensor(value)
-            if not bool((torch.isfinite(values) & (values >= 0)).all()):
-                raise ValueError(f"TransmissionPoisson: {name} must be finite counts >= 0, got {_range(values)}")
-        self.photons, self.background = photons, background
+        self.photons, self.background = _parameter(photons), _parameter(background)
+        for name, value in (("photons", self.photons), ("background", self.background)):
+            if not _within(value, lambda values: values >= 0):
+                raise ValueError(f"TransmissionPoisson: {name} must be finite counts >= 0, got {_range(value)}")
 
     def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
         super().check(y, shape)
@@ -185,5 +202,21 @@ class TransmissionPoisson(Likelihood):
         return torch.poisson(self.photons * torch.exp(-expected) + self.background, generator=generator)
 
 
-def _range(values: Tensor) -> str:
-    return f"{values.item():g}" if values.ndim == 0 else f"values from {values.min():g} to {values.max():g}"
+def _parameter(value: float | ArrayLike | Tensor) -> float | Tensor:
+    """Numbers as they are, everything else as a tensor."""
+    return value if isinstance(value, int | float) else torch.as_tensor(value)
+
+
+def _within(value: float | Tensor, condition: Callable[[Tensor], Tensor]) -> bool:
+    """Whether all entries are real, finite and meet the condition."""
+    values = torch.as_tensor(value)
+    return not values.is_complex() and bool((torch.isfinite(values) & condition(values)).all())
+
+
+def _range(value: float | Tensor) -> str:
+    values = torch.as_tensor(value)
+    if values.ndim == 0:
+        return f"{values.item():g}"
+    if values.is_complex() or values.numel() == 0:
+        return f"{tuple(values.shape)} {values.dtype}"
+    return f"values from {values.min():g} to {values.max():g}"

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -98,6 +99,20 @@ def test_subset_leaves_alone_what_is_the_same_for_all_views():
     assert Gaussian(torch.ones(6, 4)).subset(0, 2, ndim=2).sigma.shape == (3, 4)
 
 
+@pytest.mark.parametrize("kind", [lambda x: x.numpy(), lambda x: x.tolist(), lambda x: x])
+def test_parameters_may_be_arrays_or_lists(kind):
+    sigma, good = torch.linspace(0.1, 1, 24).reshape(4, 6), torch.arange(24).reshape(4, 6) % 3 > 0
+    likelihood = Gaussian(kind(sigma), mask=kind(good))
+    likelihood.check(EXPECTED, (4, 6))
+    _, w = likelihood.quadratic(EXPECTED, EXPECTED)
+    torch.testing.assert_close(w, good / sigma**2)
+    assert likelihood.subset(1, 2, ndim=2).sigma.shape == (2, 6)
+    assert Gaussian(2).sigma == 2
+    TransmissionPoisson([[10] * 6] * 4, np.float64(2)).check(EXPECTED, (4, 6))  # whole numbers fit any precision
+    Gaussian(torch.ones((), dtype=torch.float64)).check(EXPECTED, (4, 6))
+    Gaussian(torch.ones(4, 6)).check(EXPECTED + 0j, (4, 6))
+
+
 class TestRefusals:
     @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), torch.tensor([1.0, 0.0])])
     def test_sigma(self, sigma):
@@ -107,6 +122,33 @@ class TestRefusals:
     def test_sigma_of_another_shape(self):
         with pytest.raises(ValueError, match=r"sigma has shape \(3,\), expected a scalar or \(4, 6\)"):
             Gaussian(torch.ones(3)).check(EXPECTED, (4, 6))
+
+    @pytest.mark.parametrize("mask", [[1.0, float("nan")], [1.0, float("inf")], torch.ones(2) + 0j])
+    def test_mask_that_is_no_weight(self, mask):
+        with pytest.raises(ValueError, match="mask must be finite weights >= 0"):
+            Gaussian(1.0, mask=mask)
+
+    @pytest.mark.parametrize(
+        ("likelihood", "name"),
+        [
+            (lambda wide: Gaussian(wide), "Gaussian: sigma"),
+            (lambda wide: Gaussian(1.0, mask=wide), "Gaussian: mask"),
+            (lambda wide: TransmissionPoisson(wide), "TransmissionPoisson: photons"),
+            (lambda wide: TransmissionPoisson(1.0, wide), "TransmissionPoisson: background"),
+        ],
+    )
+    @pytest.mark.parametrize("wide", [torch.ones(4, 6, dtype=torch.float64), np.ones((4, 6))], ids=["torch", "numpy"])
+    def test_parameters_of_another_precision_are_named(self, likelihood, name, wide):
+        with pytest.raises(TypeError, match=f"{name} is torch.float64, expected torch.float32 as the data"):
+            likelihood(wide).check(EXPECTED, (4, 6))
+
+    def test_parameters_on_another_device_are_named(self):
+        with pytest.raises(ValueError, match="sigma is on cpu, expected meta as the data"):
+            Gaussian(torch.ones(4, 6)).check(EXPECTED.to("meta"), (4, 6))
+
+    def test_array_of_another_shape(self):
+        with pytest.raises(ValueError, match=r"sigma has shape \(3,\)"):
+            Gaussian(np.ones(3, np.float32)).check(EXPECTED, (4, 6))
 
     def test_line_integrals_for_counts(self):
         with pytest.raises(ValueError, match="expected counts, not line integrals"):
