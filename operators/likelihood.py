@@ -56,6 +56,22 @@ class Likelihood(ABC):
         g, w = self._quadratic(expected, y)
         return self._masked(g), self._masked(w)
 
+    def residual(self, expected: Tensor, y: Tensor) -> float:
+        """How far the expectation is from the data, in units of their noise, relative to the data themselves.
+
+        sqrt(sum |g|^2 / w) / sqrt(sum w |expected - g / w|^2) with (g, w) of `quadratic`: datum by datum, the way from
+        the expectation to the likeliest one, over that likeliest one. For a Gaussian of one sigma this is
+        ||expected - y|| / ||y||. Masked data count on neither side; NaN if nothing else was measured.
+
+        Args:
+            expected, y: of the data's shape.
+        """
+        g, w = self.quadratic(expected, y)
+        seen = w > 0
+        root, distance = w.sqrt(), torch.where(seen, g / torch.where(seen, w, 1.0), torch.zeros_like(g))
+        size = torch.linalg.vector_norm(root * (expected - distance))
+        return float(torch.linalg.vector_norm(root * distance) / size)
+
     def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
         """Raise ValueError or TypeError if y, or a tensor of this model, cannot belong to data of this shape."""
         precision = y.real.dtype if y.is_complex() else y.dtype

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreinv.operators import LinearOperator
+from scoreinv.operators import Likelihood, LinearOperator
 from scoreinv.samplers import Step
 
 
@@ -24,7 +24,8 @@ class Reconstruction:
         mean: of the samples, `operator.in_shape`.
         std: of the samples; zeros for one sample. Uncalibrated: it is the spread of the samples, not yet a promise.
         samples: (samples, *image).
-        residual: ||A mean - y|| / ||y||.
+        residual: of the mean, in units of the noise; ||A mean - y|| / ||y|| for a Gaussian of one sigma
+            (`Likelihood.residual`).
         diagnostics: a `Step` for every step of every group of samples.
         config: everything needed to repeat it.
         voxel_size: (z, y, x) mm, None if the operator has no volume.
@@ -44,14 +45,14 @@ class Reconstruction:
         samples: Tensor,
         operator: LinearOperator,
         measurements: Tensor,
+        likelihood: Likelihood,
         diagnostics: list[Step],
         config: dict[str, Any],
     ) -> Reconstruction:
         """From samples (samples, *image)."""
         mean = samples.mean(0)
         std = samples.std(0) if len(samples) > 1 else torch.zeros_like(samples[0].abs())
-        difference = operator.forward(mean) - measurements
-        residual = float(torch.linalg.vector_norm(difference) / torch.linalg.vector_norm(measurements))
+        residual = likelihood.residual(operator.forward(mean), measurements)
         volume = getattr(operator, "volume", None)
         return cls(mean, std, samples, residual, diagnostics, config, None if volume is None else volume.voxel_size)
 

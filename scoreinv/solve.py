@@ -121,7 +121,7 @@ def solve(
         seed=seed,
         slice_axis=slice_axis,
     )
-    return Reconstruction.of(torch.stack(images), operator, measurements, diagnostics, config)
+    return Reconstruction.of(torch.stack(images), operator, measurements, likelihood, diagnostics, config)
 
 
 def _check_settings(

@@ -99,6 +99,30 @@ def test_subset_leaves_alone_what_is_the_same_for_all_views():
     assert Gaussian(torch.ones(6, 4)).subset(0, 2, ndim=2).sigma.shape == (3, 4)
 
 
+class TestResidual:
+    def test_of_a_gaussian_of_one_sigma_is_the_relative_error(self):
+        y = EXPECTED + 0.3 * torch.randn(4, 6, generator=generator())
+        error = float(torch.linalg.vector_norm(EXPECTED - y) / torch.linalg.vector_norm(y))
+        assert Gaussian(0.07).residual(EXPECTED, y) == pytest.approx(error, rel=1e-5)
+        turned = torch.complex(EXPECTED, y)
+        assert Gaussian(0.07).residual(turned * 1j, y * 1j + 0) == pytest.approx(
+            float(torch.linalg.vector_norm(turned * 1j - y * 1j) / torch.linalg.vector_norm(y)), rel=1e-5
+        )
+
+    def test_of_counts_compares_line_integrals_not_counts(self):
+        counts = TransmissionPoisson(1e6).simulate(EXPECTED, generator())
+        likelihood = TransmissionPoisson(1e6)
+        assert likelihood.residual(EXPECTED, counts) < 0.01
+        assert likelihood.residual(2 * EXPECTED, counts) > 0.3
+
+    def test_masked_data_do_not_count(self):
+        y, mask = EXPECTED.clone(), torch.ones(4, 6)
+        y[0, 0], mask[0, 0] = float("nan"), 0.0
+        assert Gaussian(1.0, mask).residual(EXPECTED, y) == 0
+        y[0, 0] = 1e6
+        assert Gaussian(1.0, mask).residual(0 * EXPECTED, y) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("kind", [lambda x: x.numpy(), lambda x: x.tolist(), lambda x: x])
 def test_parameters_may_be_arrays_or_lists(kind):
     sigma, good = torch.linspace(0.1, 1, 24).reshape(4, 6), torch.arange(24).reshape(4, 6) % 3 > 0

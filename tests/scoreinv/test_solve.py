@@ -142,6 +142,7 @@ def test_counts_before_the_logarithm(scan, prior):
     result = solve(operator, counts, prior, likelihood=likelihood, steps=8, progress=False)
     expected = operator(result.mean)
     assert float((expected - operator(truth)).square().mean().sqrt()) < 0.1
+    assert result.residual < 0.1
 
 
 def test_spread_and_diagnostics(scan, prior):
