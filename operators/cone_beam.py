@@ -22,6 +22,7 @@ class _CT(LinearOperator):
 
     unit = "1/mm"
     geometry: ConeBeamGeometry | ParallelBeamGeometry
+    volume: Volume
 
     def __init__(
         self, geometry: ConeBeamGeometry | ParallelBeamGeometry, volume: Volume, backend: str = "auto"

@@ -13,9 +13,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from scoreinv.operators.geometry import Volume
+
+T = TypeVar("T")
 
 
 class LinearOperator(ABC):
@@ -30,9 +36,11 @@ class LinearOperator(ABC):
 
     Attributes:
         unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
+        volume: grid of the image; None where its place and voxel size are unknown.
     """
 
     unit: str | None = None
+    volume: Volume | None = None
 
     def __init__(
         self,
@@ -113,7 +121,7 @@ class LinearOperator(ABC):
     def __add__(self, other: LinearOperator) -> LinearOperator:
         return _Sum(self, other)
 
-    def __rmul__(self, factor: complex) -> LinearOperator:
+    def __rmul__(self, factor: complex | Tensor) -> LinearOperator:
         return _Scaled(self, factor)
 
     def __repr__(self) -> str:
@@ -236,12 +244,19 @@ class _Composition(LinearOperator):
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
         self._outer, self._inner = outer, inner
+        self.unit, self.volume = inner.unit, inner.volume
+
+    def _inspect(self, x: Tensor) -> None:
+        self._inner._inspect(x)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._outer.forward(self._inner.forward(x))
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._inner.adjoint(self._outer.adjoint(y))
+
+    def _normal(self, x: Tensor) -> Tensor:
+        return self._inner.adjoint(self._outer.normal(self._inner.forward(x)))
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self._outer.subset(i, n) @ self._inner
@@ -258,6 +273,11 @@ class _Sum(LinearOperator):
             raise ValueError(f"{left} + {right}: shapes and dtypes must agree")
         super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
         self._left, self._right = left, right
+        self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
+        self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
+
+    def _inspect(self, x: Tensor) -> None:
+        self._left._inspect(x)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._left.forward(x) + self._right.forward(x)
@@ -270,11 +290,20 @@ class _Sum(LinearOperator):
 
 
 class _Scaled(LinearOperator):
-    def __init__(self, operator: LinearOperator, factor: complex) -> None:
+    def __init__(self, operator: LinearOperator, factor: complex | Tensor) -> None:
+        # A tensor, or a number of NumPy's, would bring its own dtype along.
+        if isinstance(factor, np.generic) or (isinstance(factor, Tensor) and factor.numel() == 1):
+            factor = factor.item()
+        if not isinstance(factor, int | float | complex):
+            raise TypeError(f"factor * {operator}: the factor is {type(factor).__name__}, expected one number")
         if isinstance(factor, complex) and not operator.out_dtype.is_complex:
             raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self._operator, self._factor = operator, factor
+        self.unit, self.volume = operator.unit, operator.volume
+
+    def _inspect(self, x: Tensor) -> None:
+        self._operator._inspect(x)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._factor * self._operator.forward(x)
@@ -301,6 +330,13 @@ class _Differentiable(torch.autograd.Function):
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         apply, adjoint = ctx.maps
         return _Differentiable.apply(gradient, adjoint, apply), None, None
+
+
+def _shared(a: T | None, b: T | None, what: str) -> T | None:
+    """What both know of the image, or one of them."""
+    if a is not None and b is not None and a != b:
+        raise ValueError(f"{what} must agree, got {a} and {b}")
+    return b if a is None else a
 
 
 def _text(shape: Sequence[int]) -> str:

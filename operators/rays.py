@@ -40,6 +40,8 @@ class RayTransform(LinearOperator):
         ValueError: if the end points are not finite or do not agree in number.
     """
 
+    volume: Volume
+
     def __init__(self, rays: Rays, volume: Volume) -> None:
         super().__init__(in_shape=volume.shape, out_shape=rays.shape, device="cpu")
         self.rays = rays

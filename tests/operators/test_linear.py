@@ -1,9 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from scoreinv.operators import FiniteDifference, LinearOperator, Stack
+from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, FiniteDifference, LinearOperator, Stack, Volume
 
 
 class Matrix(LinearOperator):
@@ -51,6 +52,8 @@ ALGEBRA = {
     "sum": A + B,
     "composition": C @ A,
     "scaled": 2.5 * A,
+    "scaled by a tensor": torch.tensor(2.5) * A,
+    "scaled by a number of NumPy's": np.float64(2.5) * A,
     "complex factor": (1 - 2j) * Z,
     "normal map": A.H @ A,
     "stack of equals": Stack([A, B]),
@@ -78,6 +81,59 @@ def test_algebra_is_that_of_matrices():
     torch.testing.assert_close((C @ A)(image), C.matrix @ A.matrix @ x)
     torch.testing.assert_close((A + B)(image), (A.matrix + B.matrix) @ x)
     torch.testing.assert_close((3.0 * A)(image), 3 * A.matrix @ x)
+    torch.testing.assert_close((torch.tensor(3.0, dtype=torch.float64) * A)(image), 3 * A.matrix @ x)
+
+
+class TestImageSpace:
+    """What is known of the image survives the algebra wherever the image stays the same."""
+
+    @pytest.fixture
+    def placed(self):
+        operator = matrix(5, (1, 2, 3))
+        operator.unit, operator.volume = "1/mm", Volume((1, 2, 3), (2.0, 1.0, 1.0))
+        return operator
+
+    @pytest.mark.parametrize(
+        "build",
+        [
+            lambda A: 2 * A,
+            lambda A: A + matrix(5, (1, 2, 3), seed=1),
+            lambda A: matrix(5, (1, 2, 3), seed=1) + A,
+            lambda A: C @ A,
+            lambda A: A.H @ A,
+        ],
+        ids=["scaled", "sum", "sum from the right", "composition", "normal map"],
+    )
+    def test_unit_and_volume_are_kept(self, placed, build):
+        assert build(placed).unit == "1/mm"
+        assert build(placed).volume == placed.volume
+
+    def test_adjoint_has_another_image(self, placed):
+        assert (placed.H.unit, placed.H.volume) == (None, None)
+
+    def test_sum_of_different_images_is_refused(self, placed):
+        other = matrix(5, (1, 2, 3))
+        other.unit = "Bq/mL"
+        with pytest.raises(ValueError, match="units of the image must agree, got 1/mm and Bq/mL"):
+            placed + other
+
+    def test_implausible_images_are_noticed(self):
+        volume = Volume((2, 8, 8), (4.0, 4.0, 4.0))
+        operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (2, 12), (6.0, 6.0), [0.0, 1.0]), volume)
+        for built in (2 * operator, operator + operator, operator.H @ operator):
+            with pytest.warns(UserWarning, match="convert HU"):
+                built(torch.full(volume.shape, -1000.0))
+
+
+def test_composition_uses_the_normal_map_of_its_outer_operator():
+    class Counting(Matrix):
+        def _normal(self, x):
+            calls.append(1)
+            return super()._normal(x)
+
+    calls = []
+    (Counting(C.matrix, (5,)) @ A).normal(torch.ones(2, 3))
+    assert calls == [1]
 
 
 def test_norm_is_the_largest_singular_value():
@@ -145,6 +201,8 @@ class TestRefusals:
             A + C
         with pytest.raises(TypeError, match="complex factor"):
             1j * A
+        with pytest.raises(TypeError, match="the factor is Tensor, expected one number"):
+            torch.ones(2) * A
         with pytest.raises(ValueError, match="operator 1"):
             Stack([A, C])
         with pytest.raises(ValueError, match="no operators"):
