@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from scoreinv.operators import Likelihood, LinearOperator
 from scoreinv.samplers import Step
+
+log = logging.getLogger("scoreinv")
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Reconstruction:
         mean = samples.mean(0)
         std = samples.std(0) if len(samples) > 1 else torch.zeros_like(samples[0].abs())
         residual = likelihood.residual(operator.forward(mean), measurements)
-        volume = getattr(operator, "volume", None)
-        return cls(mean, std, samples, residual, diagnostics, config, None if volume is None else volume.voxel_size)
+        voxel_size = None if operator.volume is None else operator.volume.voxel_size
+        return cls(mean, std, samples, residual, diagnostics, config, voxel_size)
 
     @property
     def image(self) -> Tensor:
@@ -67,17 +70,24 @@ class Reconstruction:
         return {part: sum(getattr(step, part) for step in self.diagnostics) for part in ("network", "operator", "rest")}
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all."""
+        """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all.
+
+        Complex images are stored as such. NIfTI cannot leave the voxel size open: where it is unknown the files say
+        1 mm, and "voxel_size" in the record is null.
+        """
         from scoreinv.io import atomic_path, write_image
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        if self.voxel_size is None:
+            log.warning("%s: the voxel size is unknown; the NIfTI files say 1 mm", folder)
         images = {"mean": self.mean, "std": self.std}
         images |= {f"sample_{k:03d}": sample for k, sample in enumerate(self.samples) if len(self.samples) > 1}
         for name, image in images.items():
             write_image(folder / f"{name}.nii.gz", image.cpu(), voxel_size=self.voxel_size or (1.0, 1.0, 1.0))
         record = {
             "config": self.config,
+            "voxel_size": self.voxel_size,
             "residual": self.residual,
             "seconds": self.seconds,
             "spread": "uncalibrated",

@@ -146,9 +146,8 @@ def _typical_root(w: Tensor, expected: Tensor) -> float:
 
 def _scales(operator: LinearOperator) -> tuple[float, ...]:
     """What a difference along each axis is multiplied by; 1 for cubes."""
-    volume = getattr(operator, "volume", None)
-    if volume is None:
+    if operator.volume is None:
         return (1.0,) * len(operator.in_shape)
-    z, y, x = volume.voxel_size
+    z, y, x = operator.volume.voxel_size
     length = math.sqrt(z * math.sqrt(y * x))
     return (length / z, length / y, length / x)

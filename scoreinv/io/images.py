@@ -125,7 +125,9 @@ def write_image(
     grid: Image | Volume | None = None,
     voxel_size: tuple[float, float, float] | None = None,
 ) -> None:
-    """Write `.nii`, `.nii.gz` or `.mha` (zlib) in float32, whole or not at all; an existing file is replaced.
+    """Write `.nii`, `.nii.gz` or `.mha` (zlib), whole or not at all; an existing file is replaced.
+
+    Real images are float32, complex ones complex64, which NIfTI alone can hold.
 
     Args:
         path: its suffix chooses the format.
@@ -135,14 +137,15 @@ def write_image(
 
     Raises:
         FileNotFoundError: if the folder does not exist.
-        TypeError: for a complex image or another dtype than float32.
+        TypeError: for another dtype than float32 and complex64, or a complex image as `.mha`.
         ValueError: for another suffix, NaN or Inf, a shape that is not the grid's, or a place given twice or never.
     """
     path = check_suffix(path, SUFFIXES, "an image")
     placed = _placed(image, grid, voxel_size)
-    if placed.data.is_complex():
-        raise TypeError(f"{path}: cannot write a complex image; write its magnitude (.abs()) or its phase (.angle())")
-    write = _write_metaimage if path.name.lower().endswith(".mha") else _write_nifti
+    metaimage = path.name.lower().endswith(".mha")
+    if metaimage and placed.data.is_complex():
+        raise TypeError(f"{path}: MetaImage holds no complex numbers; write .nii.gz, or .abs() and .angle() apart")
+    write = _write_metaimage if metaimage else _write_nifti
     with atomic_path(path) as temporary:
         write(temporary, placed)
 
