@@ -109,7 +109,7 @@ def load_groups(settings: DataSettings, seed: int) -> tuple[CropSampler, CropSam
     train: list[list[Slices]] = []
     validation: list[list[Slices]] = []
     if settings.folder is not None:
-        splits = [slices.split() for slices in _patients(settings.folder, settings.files)]
+        splits = [slices.split() for slices in _patients(volume_paths(settings))]
         train.append([stretch for stretches, _ in splits for stretch in stretches])
         validation.append([slab for _, slab in splits])
     if settings.phantoms:
@@ -124,18 +124,30 @@ def load_groups(settings: DataSettings, seed: int) -> tuple[CropSampler, CropSam
     return CropSampler(train, shares, settings.voxel_size), CropSampler(validation, shares, settings.voxel_size)
 
 
-def _patients(folder: Path, files: Sequence[str]) -> list[Slices]:
-    from scoreinv.io import read_image
+def volume_paths(settings: DataSettings) -> list[Path]:
+    """The files to train on; none without a folder.
 
+    Raises:
+        FileNotFoundError: if the folder is missing or holds no volume.
+    """
+    folder = settings.folder
+    if folder is None:
+        return []
     if not folder.is_dir():
         raise FileNotFoundError(
             f"train: data.folder {folder} does not exist; give a folder of NIfTI or MHA volumes in HU"
         )
-    paths = [folder / name for name in files] or sorted(
+    paths = [folder / name for name in settings.files] or sorted(
         path for path in folder.iterdir() if path.name.endswith((".nii", ".nii.gz", ".mha"))
     )
     if not paths:
         raise FileNotFoundError(f"train: {folder} holds no .nii, .nii.gz or .mha volume")
+    return paths
+
+
+def _patients(paths: Sequence[Path]) -> list[Slices]:
+    from scoreinv.io import read_image
+
     images = [read_image(path) for path in paths]
     for path, image in zip(paths, images, strict=True):
         if len(image.data) < 2:

@@ -56,7 +56,9 @@ class TrainSettings(Section):
 
     name: str = "prior"
     description: str = ""
-    licences: tuple[str, ...] = Field((), description="one line a data source, for the card")
+    licences: dict[str, str] = Field(
+        {}, description="source and licence of the volumes by file name or pattern, for the card"
+    )
     data: DataSettings
     network: NetworkSettings = NetworkSettings()
     phases: tuple[Phase, ...] = Field(min_length=1)

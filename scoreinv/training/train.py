@@ -11,16 +11,18 @@ import copy
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 
+from scoreinv.io import atomic_path
 from scoreinv.priors.architectures import build_network
 from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.network import NetworkPrior, bf16_pays
@@ -33,12 +35,21 @@ from scoreinv.training.settings import NetworkSettings, Phase, TrainSettings
 log = logging.getLogger("scoreinv")
 
 VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+# Sections that change nothing of the weights: they may differ when a run is continued.
+_WITHOUT_EFFECT = ("name", "description", "licences", "checkpoint_every")
 
 
 def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkPrior:
     """Train a prior of CT slices; continues from `out/checkpoint.pt` if it is there.
 
-    Returns the prior that was written to `out/prior`: moving average of the weights, with its validation errors.
+    Beside the checkpoint stand the resolved settings, `config.yaml`, and the course of the loss, `log.jsonl`.
+
+    Returns:
+        The prior that was written to `out/prior`: moving average of the weights, with its validation errors.
+
+    Raises:
+        FileNotFoundError: if the data are missing.
+        ValueError: if there are none, or the checkpoint is damaged or was made with other settings.
     """
     from accelerate import Accelerator, PartialState
 
@@ -46,6 +57,8 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     device = PartialState().device
     half = settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(device))
     accelerator = Accelerator(mixed_precision="bf16" if half else "no")
+    checkpoint = out / "checkpoint.pt"
+    saved = _read(checkpoint, settings, accelerator.device) if checkpoint.is_file() else None
     sampler, validation = load_groups(settings.data, settings.seed)
     arguments = network_arguments(settings.network)
     torch.manual_seed(settings.seed)
@@ -55,10 +68,18 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
     model, optimizer = accelerator.prepare(network, optimizer)
 
-    checkpoint = out / "checkpoint.pt"
-    step = _restore(checkpoint, network, average, optimizer, accelerator.device) if checkpoint.is_file() else 0
+    step = 0
+    if saved is not None:
+        for part, name in ((network, "network"), (average, "average"), (optimizer, "optimizer")):
+            part.load_state_dict(saved[name])
+        step = int(saved["step"])
+        log.info("continuing from %s at step %d", checkpoint, step)
     total = sum(phase.steps for phase in settings.phases)
-    meter = _Meter(out / "log.jsonl", total, progress and accelerator.is_main_process)
+    out.mkdir(parents=True, exist_ok=True)
+    if accelerator.is_main_process:
+        with atomic_path(out / "config.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+    meter = _Meter(out / "log.jsonl" if accelerator.is_main_process else None, total, progress)
     while step < total:
         phase = _phase_at(settings.phases, step)
         rng = rng_of(settings.seed, step, accelerator.process_index)
@@ -75,7 +96,7 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
         _update_average(average, network, min(settings.ema, (1 + step) / (10 + step)))
         meter.tick(step, float(loss.detach()))
         if accelerator.is_main_process and (step % settings.checkpoint_every == 0 or step == total):
-            _save(checkpoint, step, network, average, optimizer)
+            _save(checkpoint, settings, step, network, average, optimizer)
     prior = NetworkPrior(
         average,
         data_std=settings.data_std,
@@ -153,41 +174,62 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
             mean.lerp_(current, 1 - decay)
 
 
-def _save(path: Path, step: int, network: nn.Module, average: nn.Module, optimizer: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
+def _save(
+    path: Path, settings: TrainSettings, step: int, network: nn.Module, average: nn.Module, optimizer: Any
+) -> None:
     state = {
+        "settings": settings.model_dump(mode="json"),
         "step": step,
         "network": network.state_dict(),
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
 
 
-def _restore(path: Path, network: nn.Module, average: nn.Module, optimizer: Any, device: torch.device) -> int:
-    state = torch.load(path, map_location=device, weights_only=True)
+def _read(path: Path, settings: TrainSettings, device: torch.device) -> dict[str, Any]:
+    """A checkpoint of the same run; refuses others."""
     try:
-        network.load_state_dict(state["network"])
-    except RuntimeError:
-        raise ValueError(f"train: {path} is of another network; give another --out or remove it") from None
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    log.info("continuing from %s at step %d", path, state["step"])
-    return int(state["step"])
+        state = torch.load(path, map_location=device, weights_only=True)
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
+        raise ValueError(
+            f"train: {path} is damaged or no checkpoint ({type(error).__name__}); remove it or give another --out"
+        ) from error
+    keys = {"settings", "step", "network", "average", "optimizer"}
+    if not isinstance(state, dict) or set(state) != keys:
+        raise ValueError(f"train: {path} is no checkpoint of `scoreinv train`; remove it or give another --out")
+    then, now = (_flat(tree) for tree in (state["settings"], settings.model_dump(mode="json")))
+    for key in sorted(then.keys() | now.keys()):
+        if key.partition(".")[0] not in _WITHOUT_EFFECT and then.get(key) != now.get(key):
+            raise ValueError(
+                f"train: {path} was made with {key} = {then.get(key)}, this run has {now.get(key)}; "
+                f"continue with the settings in {path.parent / 'config.yaml'} or give another --out"
+            )
+    return state
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """Values of nested sections by their path, data.voxel_size."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{path}.{key}" if path else key)
+    return flat
 
 
 class _Meter:
-    """A progress bar, and a line of JSON every hundred steps."""
+    """A progress bar, and a line of JSON every hundred steps; silent without a path."""
 
-    def __init__(self, path: Path, total: int, progress: bool) -> None:
+    def __init__(self, path: Path | None, total: int, progress: bool) -> None:
         from tqdm import tqdm
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.since = path, time.perf_counter()
         self.losses: list[float] = []
-        self.bar = tqdm(total=total, desc="train", unit="step", disable=not progress)
+        self.bar = tqdm(total=total, desc="train", unit="step", disable=not progress or path is None)
 
     def tick(self, step: int, loss: float) -> None:
         self.losses.append(loss)
@@ -196,5 +238,7 @@ class _Meter:
             mean, self.losses = float(np.mean(self.losses)), []
             self.bar.set_postfix(loss=f"{mean:.4f}")
             seconds, self.since = time.perf_counter() - self.since, time.perf_counter()
+            if self.path is None:
+                return
             with self.path.open("a") as file:
                 file.write(json.dumps({"step": step, "loss": mean, "seconds": seconds}) + "\n")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scoreinv import load_prior
-from scoreinv.config import resolve
+from scoreinv.config import load_settings, resolve
 from scoreinv.io import write_image
-from scoreinv.training import TrainSettings, data, train
+from scoreinv.training import TrainSettings, card, data, train
 from scoreinv.training.data import MARGIN, Slices, load_groups
 
 TINY = {
@@ -110,6 +110,46 @@ class TestTrain:
         again = fit(tmp_path / "copy")
         assert all(torch.equal(weights(again)[name], value) for name, value in weights(prior).items())
 
+    @pytest.mark.parametrize(
+        ("override", "says"),
+        [
+            ("learning_rate=0.01", "made with learning_rate = 0.0004, this run has 0.01"),
+            ("phases=[{steps: 9, crop: 16, batch: 2}]", "made with phases"),
+            ("data.phantoms=2", "made with data.phantoms = 1, this run has 2"),
+            ("network.channels=[8, 16]", "made with network.channels"),
+        ],
+    )
+    def test_other_settings_are_refused_and_nothing_is_written(self, unbroken, tmp_path, override, says):
+        shutil.copytree(unbroken[0], tmp_path / "copy")
+        before = {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match="another --out") as caught:
+            fit(tmp_path / "copy", override)
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert {path: path.read_bytes() for path in (tmp_path / "copy").rglob("*") if path.is_file()} == before
+
+    def test_card_may_be_mended_afterwards(self, unbroken, tmp_path):
+        shutil.copytree(unbroken[0], tmp_path / "copy")
+        again = fit(tmp_path / "copy", "name=renamed", "description=Better words.")
+        assert again.name == "renamed"
+        assert "Better words." in (tmp_path / "copy" / "prior" / "README.md").read_text()
+
+    @pytest.mark.parametrize("damage", ["truncated", "foreign", "another program's"])
+    def test_unusable_checkpoint_is_one_line(self, unbroken, tmp_path, damage):
+        checkpoint = tmp_path / "checkpoint.pt"
+        if damage == "truncated":
+            checkpoint.write_bytes((unbroken[0] / "checkpoint.pt").read_bytes()[:5000])
+        elif damage == "foreign":
+            checkpoint.write_text("hello")
+        else:
+            torch.save({"state_dict": {}}, checkpoint)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is .*no checkpoint.*; remove it") as caught:
+            fit(tmp_path)
+        assert "\n" not in str(caught.value)
+
+    def test_settings_stand_beside_the_checkpoint(self, unbroken):
+        assert load_settings(TrainSettings, unbroken[0] / "config.yaml") == settings()
+
     def test_learns_more_than_to_leave_the_image_alone(self, scans, tmp_path):
         own = (f"data.folder={scans}", "data.phantoms=0", "data.voxel_size=[8, 8]", "log_sigma=[-0.5, 0.8]")
         phase = "phases=[{{steps: {}, crop: 16, batch: 4}}]"
@@ -124,6 +164,23 @@ class TestTrain:
         lines = (tmp_path / "out" / "log.jsonl").read_text().splitlines()
         assert len(lines) == 1
         assert '"step": 100' in lines[0]
+
+
+class TestCard:
+    def sources(self, scans, *overrides):
+        return card._sources(settings(f"data.folder={scans}", *overrides))
+
+    def test_licences_follow_the_files(self, scans):
+        both = "licences={a.nii.gz: CC BY, elsewhere.nii: CC0}"
+        assert self.sources(scans, both) == [
+            "a.nii.gz: CC BY",
+            "b.mha: licence not stated",
+            "procedural phantoms of scoreinv.phantoms (1)",
+        ]
+        assert self.sources(scans, "data.files=[b.mha]", "data.phantoms=0", both) == ["b.mha: licence not stated"]
+
+    def test_one_licence_for_a_whole_folder(self, scans):
+        assert self.sources(scans, 'licences={"*": in-house}', "data.phantoms=0") == ["2 x *: in-house"]
 
 
 class TestData:
