@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def figure(
 
 
 def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """Markdown table of metrics by method."""
+    """Markdown table of metrics by method; a dash where one is not defined."""
     names = {"psnr": "PSNR (dB)", "ssim": " SSIM", "seconds": "seconds"}
     formats = {"psnr": ".2f", "ssim": ".3f", "seconds": ".1f"}
     keys = [key for key in names if any(key in row for row in metrics.values())]
@@ -83,7 +84,8 @@ def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     lines = [f"| {'method':{width}} | " + " | ".join(names[key] for key in keys) + " |"]
     lines.append(f"|{'-' * (width + 2)}|" + "|".join("-" * (len(names[key]) + 1) + ":" for key in keys) + "|")
     for method, row in metrics.items():
-        cells = [f"{row[key]:{formats[key]}}".rjust(len(names[key])) for key in keys]
+        texts = {key: "-" if math.isnan(row[key]) else f"{row[key]:{formats[key]}}" for key in keys}
+        cells = [texts[key].rjust(len(names[key])) for key in keys]
         lines.append(f"| {method:{width}} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 from dataclasses import dataclass
@@ -72,13 +71,14 @@ class Reconstruction:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all.
 
-        Complex images are stored as such. NIfTI cannot leave the voxel size open: where it is unknown the files say
-        1 mm, and "voxel_size" in the record is null.
+        What an earlier result left in the folder is removed. Complex images are stored as such. NIfTI cannot leave the
+        voxel size open: where it is unknown the files say 1 mm, and "voxel_size" in the record is null.
         """
-        from scoreinv.io import atomic_path, write_image
+        from scoreinv.io import write_image, write_json
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        remove_saved(folder)
         if self.voxel_size is None:
             log.warning("%s: the voxel size is unknown; the NIfTI files say 1 mm", folder)
         images = {"mean": self.mean, "std": self.std}
@@ -93,9 +93,15 @@ class Reconstruction:
             "spread": "uncalibrated",
             "steps": [dataclasses.asdict(step) for step in self.diagnostics],
         }
-        with atomic_path(folder / "reconstruction.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=1))
+        write_json(folder / "reconstruction.json", record)
         return folder
+
+
+def remove_saved(folder: Path) -> None:
+    """Remove what `Reconstruction.save` writes, and nothing else; other samples must not stand beside a new mean."""
+    for pattern in ("reconstruction.json", "mean.nii.gz", "std.nii.gz", "sample_[0-9]*.nii.gz"):
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def describe(**parts: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -14,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scoreinv.config import Grid, Phantom, RunSettings, Scan, dump_settings
+from scoreinv import baselines
+from scoreinv.config import Grid, Phantom, RunSettings, Sampling, Scan, dump_settings
 from scoreinv.operators import (
     ConeBeamCT,
     ConeBeamGeometry,
@@ -25,6 +25,11 @@ from scoreinv.operators import (
     TransmissionPoisson,
     Volume,
 )
+from scoreinv.priors import Prior, load_prior
+from scoreinv.result import remove_saved
+from scoreinv.samplers import DDIM, METHODS, schedules
+from scoreinv.samplers.guidance import DDS
+from scoreinv.solve import solve
 
 log = logging.getLogger("scoreinv")
 CTOperator = ConeBeamCT | ParallelBeamCT
@@ -53,16 +58,21 @@ def run(
 ) -> dict[str, dict[str, float]]:
     """Reconstruct by every method and write config.yaml, metrics.json, figure.png and a NIfTI a method.
 
+    Results of an earlier run in the same folder are removed, once the input has been read.
+
     Returns:
-        Metrics by method: psnr (dB) and ssim where there is a reference, and seconds.
+        Metrics by method: psnr (dB) and ssim where there is a reference, and seconds. A psnr of Inf (equal images) and
+        an ssim of NaN (slices too small) are null in metrics.json.
     """
-    from scoreinv.io import atomic_path, write_image
+    from scoreinv.io import atomic_path, write_image, write_json
     from scoreinv.metrics import psnr, ssim
     from scoreinv.report import figure, table
 
-    # The input comes first: where it cannot be read, results of an earlier run keep the settings they were made with.
+    # The input comes first: where it cannot be read, the results of an earlier run stay.
     case = load_case(settings)
+    prior = load_prior(settings.sampling.prior) if set(settings.methods) & set(METHODS) else None
     out.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
     spacing = case.operator.volume.voxel_size
@@ -73,34 +83,40 @@ def run(
     metrics: dict[str, dict[str, float]] = {}
     for method in settings.methods:
         begun = time.perf_counter()
-        images[method] = reconstruct(method, case, settings, out, progress)
+        images[method] = reconstruct(method, case, prior, settings.sampling, out, progress)
         row = {"seconds": time.perf_counter() - begun}
+        write_image(out / f"{method}.nii.gz", images[method], voxel_size=spacing)
         if case.reference is not None:
             row = {"psnr": psnr(images[method], case.reference), "ssim": ssim(images[method], case.reference)} | row
         metrics[method] = row
-        write_image(out / f"{method}.nii.gz", images[method], voxel_size=spacing)
-        with atomic_path(out / "metrics.json") as temporary:
-            temporary.write_text(json.dumps({"methods": metrics}, indent=1) + "\n")
+        write_json(out / "metrics.json", {"methods": metrics})
     figure(out / "figure.png", images, case.reference, spacing)
     say(table(metrics))
     say(f"Look at {out / 'figure.png'}; the volumes are NIfTI files (in 1/mm) beside it, the settings in config.yaml.")
     return metrics
 
 
-def reconstruct(method: str, case: Case, settings: RunSettings, out: Path, progress: bool) -> Tensor:
-    """One method on one case, (z, y, x) in 1/mm; samplers leave all they know in `out/<method>/`."""
-    from scoreinv import baselines
-    from scoreinv.priors import load_prior
-    from scoreinv.samplers import DDIM, METHODS, schedules
-    from scoreinv.samplers.guidance import DDS
-    from scoreinv.solve import solve
+def _remove_earlier(out: Path) -> None:
+    """Remove the results that an earlier run left beside its settings, and nothing else."""
+    if not (out / "config.yaml").is_file():
+        return
+    methods = [*METHODS, *baselines.__all__]
+    for name in ("metrics.json", "figure.png", "reference.nii.gz", *(f"{method}.nii.gz" for method in methods)):
+        (out / name).unlink(missing_ok=True)
+    for folder in (out / method for method in methods):
+        if folder.is_dir():
+            remove_saved(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
+
+def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling, out: Path, progress: bool) -> Tensor:
+    """One method on one case, (z, y, x) in 1/mm; samplers need a prior and leave all they know in `out/<method>/`."""
     if method not in METHODS:
         baseline: Callable[..., Tensor] = getattr(baselines, method)
         extra = {"likelihood": case.likelihood} if method == "tv" else {}
         return baseline(case.operator, case.measurements, **extra)
-    sampling = settings.sampling
-    prior = load_prior(sampling.prior)
+    assert prior is not None
     result = solve(
         case.operator,
         case.measurements,

@@ -4,7 +4,7 @@ Every reader returns arrays in the package's own order and units (z, y, x along 
 every writer leaves either a whole file or none.
 """
 
-from scoreinv.io.atomic import atomic_path
+from scoreinv.io.atomic import atomic_path, write_json
 from scoreinv.io.images import Image, read_image, write_image
 from scoreinv.io.projections import (
     Projections,
@@ -23,5 +23,6 @@ __all__ = [
     "read_image",
     "read_projections",
     "write_image",
+    "write_json",
     "write_projections",
 ]

@@ -19,6 +19,10 @@ def test_table_without_a_reference_leaves_its_columns_out():
     assert "PSNR" not in table({"fdk": {"seconds": 1.0}})
 
 
+def test_table_has_a_dash_for_what_is_not_defined():
+    assert "|     - |" in table({"fdk": {"psnr": float("inf"), "ssim": float("nan"), "seconds": 1.0}})
+
+
 @pytest.mark.parametrize("compared", [True, False])
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (5.0, 0.5, 1.0)])
 def test_figure_is_a_picture(tmp_path, compared, spacing):

@@ -49,3 +49,20 @@ def test_unknown_voxel_size_is_said(tmp_path, caplog):
         result(random(1, 4, 5)).save(tmp_path)
     assert "the voxel size is unknown; the NIfTI files say 1 mm" in caplog.text
     assert record(tmp_path)["voxel_size"] is None
+
+
+def test_samples_of_an_earlier_result_are_removed(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    result(random(3, 4, 5)).save(tmp_path)
+    result(random(2, 4, 5)).save(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("sample_*")) == ["sample_000.nii.gz", "sample_001.nii.gz"]
+    result(random(1, 4, 5)).save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("mean.nii.gz", "std.nii.gz", "reconstruction.json", "notes.txt")
+    }
+
+
+def test_record_is_json_even_if_nothing_was_measured(tmp_path):
+    operator = Identity((2, 2))
+    Reconstruction.of(torch.zeros(1, 2, 2), operator, torch.zeros(2, 2), Gaussian(1.0), [], {}).save(tmp_path)
+    assert record(tmp_path)["residual"] is None

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from matplotlib.image import imread
 
 from scoreinv import baselines
+from scoreinv import metrics as metrics_module
 from scoreinv.config import RunSettings, Scan, load_settings, resolve
 from scoreinv.io import Projections, read_image, write_image, write_projections
 from scoreinv.metrics import to_attenuation
@@ -92,6 +94,35 @@ class TestRun:
             silent(resolve(RunSettings, TINY), tmp_path)
         assert files(tmp_path) == {"config.yaml", "metrics.json", "reference.nii.gz", "fdk.nii.gz"}
         assert set(json.loads((tmp_path / "metrics.json").read_text())["methods"]) == {"fdk"}
+
+    def test_image_outlives_a_failing_metric(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(metrics_module, "psnr", lambda *images: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            silent(resolve(RunSettings, TINY), tmp_path)
+        assert read_image(tmp_path / "fdk.nii.gz").data.shape == (4, 24, 24)
+
+    def test_tiny_slices_and_exact_images_have_metrics_that_are_json(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(baselines, "sart", lambda operator, measurements: 0.02 * torch.ones(operator.in_shape))
+        write_image(tmp_path / "water.nii", torch.zeros(2, 8, 8), voxel_size=(4.0, 4.0, 4.0))
+        tree = {"input": {"volume": str(tmp_path / "water.nii")}, "scan": {"views": 4}, "methods": ["sart"]}
+        silent(resolve(RunSettings, tree), tmp_path / "out")
+        row = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)["methods"]["sart"]
+        assert (row["psnr"], row["ssim"]) == (None, None)
+
+    def test_results_of_an_earlier_run_do_not_stay_beside_other_settings(self, finished, tmp_path):
+        shutil.copytree(finished[0], tmp_path / "out")
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+        silent(resolve(RunSettings, TINY, ["methods=[cgls]"]), tmp_path / "out")
+        assert files(tmp_path / "out") == {
+            *("config.yaml", "metrics.json", "figure.png", "reference.nii.gz", "cgls.nii.gz", "notes.txt")
+        }
+
+    def test_unknown_prior_leaves_an_earlier_run_alone(self, finished, tmp_path):
+        shutil.copytree(finished[0], tmp_path / "out")
+        with pytest.raises(FileNotFoundError, match="no prior"):
+            silent(resolve(RunSettings, TINY, ["sampling.prior=nobody"]), tmp_path / "out")
+        assert files(tmp_path / "out") == files(finished[0])
+        assert (tmp_path / "out" / "config.yaml").read_text() == (finished[0] / "config.yaml").read_text()
 
     def test_unreadable_input_leaves_an_earlier_run_alone(self, tmp_path):
         (tmp_path / "config.yaml").write_text("name: earlier\n")
