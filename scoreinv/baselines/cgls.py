@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from scoreinv.baselines.checks import check_measurements
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.solvers import conjugate_gradients
 
@@ -25,11 +26,12 @@ def cgls(operator: LinearOperator, measurements: Tensor, *, iterations: int = 15
 
     Raises:
         TypeError: if the measurements' dtype is not the operator's.
-        ValueError: if their shape is not, or without an iteration.
+        ValueError: if their shape is not, for NaN or Inf, or without an iteration.
 
     Hestenes and Stiefel 1952, J. Res. NBS 49:409, section 10.
     """
     if iterations < 1:
         raise ValueError(f"cgls: iterations is {iterations}, expected at least 1")
+    check_measurements("cgls", operator, measurements, batch=True)
     b = operator.adjoint(measurements)
     return conjugate_gradients(operator.normal, b, len(operator.in_shape), iterations, tolerance).x

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreinv.baselines.backprojection import backproject
+from scoreinv.baselines.checks import check_measurements
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry
 from scoreinv.operators.linear import LinearOperator
 
@@ -50,9 +51,9 @@ def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ram
         (z, y, x), attenuation in 1/mm. Voxels that no view sees are 0.
 
     Raises:
-        TypeError: for another kind of operator.
-        ValueError: for an orbit that is no circle about z, a tilted detector, measurements of another shape or dtype,
-            or an unknown filter.
+        TypeError: for another kind of operator, or measurements of another dtype.
+        ValueError: for an orbit that is no circle about z, a tilted detector, measurements of another shape, NaN or
+            Inf, or an unknown filter.
 
     Feldkamp, Davis and Kress 1984, JOSA A 1:612, eq. 28; Kak and Slaney 1988, eq. 3.61 (kernel) and 3.113 (fan beam);
     Parker 1982, Med. Phys. 9:254 and Wang 2002, Med. Phys. 29:1634 (lines measured twice).
@@ -63,11 +64,7 @@ def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ram
         raise TypeError(f"fdk: operator is {operator}, expected ConeBeamCT or ParallelBeamCT; use cgls or sart")
     if filter not in _FILTERS:
         raise ValueError(f"fdk: filter is {filter!r}, expected one of {', '.join(_FILTERS)}")
-    if tuple(measurements.shape) != geometry.shape or measurements.dtype != operator.out_dtype:
-        raise ValueError(
-            f"fdk: measurements are {tuple(measurements.shape)} {measurements.dtype}, expected (views, v, u) = "
-            f"{geometry.shape} {operator.out_dtype}"
-        )
+    check_measurements("fdk", operator, measurements)
     scan = _cone_scan(geometry) if isinstance(geometry, ConeBeamGeometry) else _parallel_scan(geometry)
     weights = torch.as_tensor(_weights(scan), dtype=torch.float32)
     weighted, wide = _widen(measurements.detach() * weights, geometry, scan)

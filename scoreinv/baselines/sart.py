@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.baselines.checks import check_measurements
 from scoreinv.operators.linear import LinearOperator
 
 # Rays that only graze the volume, relative to the longest; they say nothing and would be divided by.
@@ -41,7 +42,8 @@ def sart(
 
     Raises:
         NotImplementedError: if the operator has no views.
-        TypeError, ValueError: if the measurements are not the operator's, or an option is out of its range.
+        TypeError, ValueError: if the measurements are not the operator's or not finite, or an option is out of its
+            range.
 
     Andersen and Kak 1984, Ultrasonic Imaging 6:81, eq. 40; subsets: Censor and Elfving 2002, SIAM J. Matrix Anal.
     Appl. 24:40.
@@ -53,8 +55,7 @@ def sart(
             f"sart: iterations {iterations}, subsets {subsets}, relaxation {relaxation}; expected iterations >= 1, "
             f"1 <= subsets <= {views} views and 0 < relaxation < 2"
         )
-    if tuple(measurements.shape) != operator.out_shape:
-        raise ValueError(f"sart: measurements have shape {tuple(measurements.shape)}, expected {operator.out_shape}")
+    check_measurements("sart", operator, measurements)
     x = measurements.new_zeros(operator.in_shape)
     parts = [(operator.subset(i, subsets), measurements[i::subsets]) for i in _spread(subsets)]
     ones = torch.ones_like(x)

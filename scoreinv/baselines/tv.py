@@ -26,6 +26,7 @@ import math
 import torch
 from torch import Tensor
 
+from scoreinv.baselines.checks import check_measurements
 from scoreinv.baselines.tv_step import TVStep
 from scoreinv.operators.likelihood import Gaussian, Likelihood
 from scoreinv.operators.linear import LinearOperator
@@ -66,7 +67,7 @@ def tv(
 
     Raises:
         TypeError: for complex images, or measurements of another dtype.
-        ValueError: for measurements of another shape, or an option out of its range.
+        ValueError: for measurements of another shape, NaN or Inf, or an option out of its range.
 
     Rudin, Osher and Fatemi 1992, Physica D 60:259. POGM: Taylor, Hendrickx and Glineur 2017, SIAM J. Optim. 27:1283,
     which needs about 0.7 times the iterations of FISTA; restart: Kim and Fessler 2018, J. Optim. Theory Appl. 178:240;
@@ -76,8 +77,7 @@ def tv(
         raise TypeError(f"tv: {operator} is complex, expected a real operator such as ConeBeamCT; use cgls")
     if not strength > 0 or iterations < 1:
         raise ValueError(f"tv: strength {strength}, iterations {iterations}; expected strength > 0 and iterations >= 1")
-    if tuple(measurements.shape) != operator.out_shape:
-        raise ValueError(f"tv: measurements have shape {tuple(measurements.shape)}, expected {operator.out_shape}")
+    check_measurements("tv", operator, measurements)
     if likelihood is None:
         likelihood = Gaussian(max(0.01 * float(measurements.square().mean().sqrt()), 1e-12))
     likelihood.check(measurements, operator.out_shape)

@@ -123,9 +123,9 @@ def test_wrong_arguments_are_refused_in_one_line() -> None:
     y = torch.zeros(operator.out_shape)
     with pytest.raises(TypeError, match=r"^fdk: .*expected ConeBeamCT or ParallelBeamCT.*$"):
         fdk(FiniteDifference((4, 4, 4)), torch.zeros(3, 4, 4))
-    with pytest.raises(ValueError, match=r"^fdk: measurements are .*$"):
+    with pytest.raises(ValueError, match=r"^fdk: measurements have shape .*$"):
         fdk(operator, y[1:])
-    with pytest.raises(ValueError, match=r"^fdk: measurements are .*$"):
+    with pytest.raises(TypeError, match=r"^ConeBeamCT: measurements is float64.*$"):
         fdk(operator, y.double())
     with pytest.raises(ValueError, match=r"^fdk: filter is 'cosine'.*$"):
         fdk(operator, y, filter="cosine")

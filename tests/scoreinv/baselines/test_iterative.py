@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoreinv.baselines import cgls, fdk, sart
+from scoreinv.baselines import cgls, fdk, sart, tv
 from scoreinv.operators.cone_beam import ConeBeamCT
 from scoreinv.operators.geometry import ConeBeamGeometry, Volume
 from scoreinv.operators.linear import LinearOperator
@@ -116,3 +116,14 @@ def test_wrong_arguments_are_refused_in_one_line() -> None:
         cgls(operator, y, iterations=0)
     with pytest.raises(ValueError, match=r"^ConeBeamCT: measurements .*$"):
         cgls(operator, y[1:])
+
+
+@pytest.mark.parametrize("method", [fdk, sart, cgls, tv])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_measurements_that_are_no_numbers_are_refused_in_one_line(method, value) -> None:  # type: ignore[no-untyped-def]
+    operator, _, y = scan(24)
+    spoilt = y.clone()
+    spoilt[3, 4, 5] = value
+    name = method.__name__
+    with pytest.raises(ValueError, match=rf"^{name}: measurements hold 1 NaN or Inf of \d+ values, expected finite.*$"):
+        method(operator, spoilt)

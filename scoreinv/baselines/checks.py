@@ -1,0 +1,31 @@
+"""What every baseline asks of its measurements."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators.linear import LinearOperator
+
+
+def check_measurements(name: str, operator: LinearOperator, measurements: Tensor, batch: bool = False) -> None:
+    """Raise ValueError or TypeError, in the name of a method, unless these are finite data of the operator.
+
+    Args:
+        name: of the method, for the message.
+        operator: whose data they are to be.
+        measurements: operator.out_shape, after batch axes if the method takes them.
+        batch: whether it does.
+    """
+    if not batch and isinstance(measurements, Tensor) and tuple(measurements.shape) != operator.out_shape:
+        raise ValueError(
+            f"{name}: measurements have shape {tuple(measurements.shape)}, expected {operator.out_shape} as {operator} "
+            "gives them"
+        )
+    operator.check_measurements(measurements)
+    bad = int((~torch.isfinite(measurements)).sum())
+    if bad:
+        raise ValueError(
+            f"{name}: measurements hold {bad} NaN or Inf of {measurements.numel()} values, expected finite data; "
+            "interpolate them, or set them to 0 and mask them in the likelihood of `tv` or `solve`"
+        )
