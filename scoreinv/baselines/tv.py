@@ -85,7 +85,7 @@ def tv(
     x = measurements.new_zeros(operator.in_shape)
     g, w = likelihood.quadratic(operator.forward(x), measurements)
     x = _warm_start(operator, g, w)
-    unit = _white_noise_response(operator)
+    unit = _white_noise_response(operator, measurements.device)
     first = -(-iterations // 5)
     for steps in (iterations,) if isinstance(likelihood, Gaussian) else (first, iterations - first):
         expected = operator.forward(x)
@@ -132,10 +132,10 @@ def _warm_start(operator: LinearOperator, g: Tensor, w: Tensor) -> Tensor:
     ).x
 
 
-def _white_noise_response(operator: LinearOperator) -> float:
+def _white_noise_response(operator: LinearOperator, device: torch.device) -> float:
     """sqrt(E ||A n||^2 / voxels) for white noise n of unit variance; one draw does, it averages over all voxels."""
     n = torch.randn(operator.in_shape, generator=torch.Generator().manual_seed(0), dtype=operator.in_dtype)
-    return float(torch.linalg.vector_norm(operator.forward(n.to(operator.device or "cpu")))) / math.sqrt(n.numel())
+    return float(torch.linalg.vector_norm(operator.forward(n.to(device)))) / math.sqrt(n.numel())
 
 
 def _typical_root(w: Tensor, expected: Tensor) -> float:
