@@ -15,6 +15,7 @@ from torch import Tensor
 
 from scoreinv import baselines
 from scoreinv.config import Grid, Phantom, RunSettings, Sampling, Scan, dump_settings
+from scoreinv.io import Projections
 from scoreinv.operators import (
     ConeBeamCT,
     ConeBeamGeometry,
@@ -193,7 +194,6 @@ def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
 
 def _measured(settings: RunSettings) -> Case:
     """Projections from a file; FDK of all views is the reference for a part of them."""
-    from scoreinv.baselines import fdk
     from scoreinv.io import read_data_exchange, read_projections
 
     source = settings.input
@@ -201,13 +201,40 @@ def _measured(settings: RunSettings) -> Case:
         projections = read_data_exchange(source.data_exchange, pixel_size=source.pixel_size)
     else:
         projections = read_projections(source.projections)  # type: ignore[arg-type]
-    geometry, lines = _binned(projections.geometry, projections.line_integrals(), source.bin)
+    geometry, lines, likelihood = _prepared(projections, source.bin)
     volume = _grid(geometry, settings.grid)
-    reference = None if source.every == 1 else fdk(_operator(geometry, volume), lines)
+    reference = None if source.every == 1 else baselines.fdk(_operator(geometry, volume), lines)
     part = lines[:: source.every].contiguous()
-    sigma = noise_level(part)
-    log.info("noise of the line integrals, estimated from their own roughness: %.3g", sigma)
-    return Case(_operator(geometry.subset(0, source.every), volume), part, Gaussian(sigma), reference)
+    if likelihood is None:
+        likelihood = Gaussian(noise_level(part))
+        log.info("noise of the line integrals, estimated from their own roughness: %s", likelihood)
+    else:
+        likelihood = likelihood.subset(0, source.every)
+    return Case(_operator(geometry.subset(0, source.every), volume), part, likelihood, reference)
+
+
+def _prepared(projections: Projections, n: int) -> tuple[Geometry, Tensor, Gaussian | None]:
+    """Line integrals averaged over n columns, and their noise where counts are known.
+
+    The logarithm of Poisson counts has variance 1 / counts. Pixels that saw nothing even without an object are dead:
+    averages go over the others, and where there is none the mean is 0 and masked.
+    """
+    lines = projections.line_integrals()
+    if projections.photons is None:
+        return *_binned(projections.geometry, lines, n), None
+    photons = torch.as_tensor(projections.photons).expand_as(lines)
+    counts = projections.data if projections.kind == "counts" else photons * torch.exp(-lines)
+    alive = (photons > 0).to(lines.dtype)
+    geometry, share = _binned(projections.geometry, alive, n)
+    good = share > 0
+    share = torch.where(good, share, 1.0)
+    mean = _averaged(alive * lines, n) / share
+    variance = _averaged(alive / counts.clamp(min=1), n) / (n * share**2)
+    sigma = torch.where(good, variance.sqrt(), 1.0)
+    if bool(good.all()):
+        return geometry, mean, Gaussian(sigma)
+    log.warning("%d of %d measurements are of dead pixels; masked, 0 for baselines", int((~good).sum()), good.numel())
+    return geometry, mean, Gaussian(sigma, good)
 
 
 def _operator(geometry: Geometry, volume: Volume) -> CTOperator:
@@ -242,15 +269,22 @@ def _binned(geometry: Geometry, lines: Tensor, n: int) -> tuple[Geometry, Tensor
         u_steps=n * geometry.u_steps,
         detector_centers=geometry.detector_centers + shift * geometry.u_steps,
     )
-    return binned, lines[..., : kept * n].unflatten(-1, (kept, n)).mean(-1)
+    return binned, _averaged(lines, n)
+
+
+def _averaged(projections: Tensor, n: int) -> Tensor:
+    kept = projections.shape[-1] // n
+    return projections[..., : kept * n].unflatten(-1, (kept, n)).mean(-1)
 
 
 def _grid(geometry: Geometry, grid: Grid) -> Volume:
     """The grid asked for, or one voxel per detector pixel at the axis over the field of view."""
     pixel = [float(np.linalg.norm(steps[0])) for steps in (geometry.v_steps, geometry.u_steps)]
     if isinstance(geometry, ConeBeamGeometry):
-        towards = geometry.detector_centers[0] - geometry.sources[0]
-        magnification = float(towards @ towards / (towards @ -geometry.sources[0]))
+        # Depths along the detector's normal: the middle of a displaced detector is not opposite the source.
+        normal = np.cross(geometry.u_steps[0], geometry.v_steps[0])
+        depth = (geometry.detector_centers[0] - geometry.sources[0]) @ normal
+        magnification = float(depth / (-geometry.sources[0] @ normal))
         pixel = [size / magnification for size in pixel]
     rows, columns = geometry.detector_shape
     return Volume(grid.shape or (rows, columns, columns), grid.voxel_size or (pixel[0], pixel[1], pixel[1]))

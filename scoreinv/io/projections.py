@@ -102,10 +102,14 @@ class Projections:
                 raise ValueError(f"Projections: photons is {self.photons}, expected a positive number of counts")
 
     def line_integrals(self) -> Tensor:
-        """The data as line integrals, (views, v, u): counts as -log(counts / photons), of half a count at least."""
+        """The data as line integrals, (views, v, u): counts as -log(counts / photons), of half a count at least.
+
+        0 where no photons were to be expected, at dead pixels.
+        """
         if self.kind == "line_integrals":
             return self.data
-        return -torch.log(self.data.clamp(min=0.5) / torch.as_tensor(self.photons))
+        photons = torch.as_tensor(self.photons)
+        return torch.where(photons > 0, -torch.log(self.data.clamp(min=_LEAST_COUNTS) / photons), 0.0)
 
     def _check_photon_map(self, photons: Tensor) -> None:
         shape = self.geometry.shape

@@ -9,11 +9,11 @@ from matplotlib.image import imread
 
 from scoreinv import baselines
 from scoreinv import metrics as metrics_module
-from scoreinv.config import RunSettings, Scan, load_settings, resolve
+from scoreinv.config import Grid, RunSettings, Scan, load_settings, resolve
 from scoreinv.io import Projections, read_image, write_image, write_projections
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
-from scoreinv.run import _binned, circular_geometry, load_case, noise_level, run, simulate
+from scoreinv.run import _binned, _grid, circular_geometry, load_case, noise_level, run, simulate
 
 TINY = {
     "name": "tiny",
@@ -171,6 +171,45 @@ class TestInput:
         assert set(metrics["fdk"]) == {"seconds"}
         assert files(tmp_path / "out") == {"config.yaml", "metrics.json", "figure.png", "fdk.nii.gz"}
         assert read_image(tmp_path / "out" / "fdk.nii.gz").data.shape == (2, 8, 8)
+
+    @pytest.mark.parametrize("kind", ["counts", "line_integrals"])
+    @pytest.mark.parametrize("columns", [1, 2])
+    def test_measured_counts_say_how_noisy_they_are(self, tmp_path, kind, columns):
+        geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 6.0), np.linspace(0, 6, 12))
+        clean = torch.linspace(0, 4, 24).expand(geometry.shape)
+        counts = torch.poisson(2000 * torch.exp(-clean), generator=torch.Generator().manual_seed(0)).clamp(min=1)
+        data = counts if kind == "counts" else -torch.log(counts / 2000)
+        write_projections(tmp_path / "scan.h5", Projections(data, geometry, kind, 2000.0))
+        tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 2, "bin": columns}}
+        case = load_case(resolve(RunSettings, tree))
+        case.likelihood.check(case.measurements, case.operator.out_shape)
+        z = (case.measurements - clean[::2].unflatten(-1, (-1, columns)).mean(-1)) / case.likelihood.sigma
+        assert float(z.std()) == pytest.approx(1, abs=0.06)
+        assert case.likelihood.mask is None
+        if columns == 1:
+            torch.testing.assert_close(case.likelihood.sigma, counts[::2].rsqrt(), rtol=1e-4, atol=0)
+
+    @pytest.mark.parametrize("columns", [1, 2])
+    def test_dead_pixels_are_masked_and_finite(self, tmp_path, columns):
+        geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 6.0), np.linspace(0, 6, 12))
+        photons = torch.full((4, 24), 100.0)
+        photons[1, 4] = photons[2, 6] = photons[2, 7] = 0
+        counts = (photons * math.exp(-1)).expand(geometry.shape).contiguous()
+        counts[2, 3] = 0  # opaque, not dead
+        write_projections(tmp_path / "scan.h5", Projections(counts, geometry, "counts", photons))
+        tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 2, "bin": columns}, "methods": ["tv"]}
+        case = load_case(resolve(RunSettings, tree))
+        assert bool(torch.isfinite(case.measurements).all())
+        assert int((~case.likelihood.mask).sum()) == 6 * (3 if columns == 1 else 1)
+        good = case.likelihood.mask.clone()
+        assert bool(good[1, 3].all())
+        good[1, 3] = False
+        torch.testing.assert_close(case.measurements[good], torch.ones(int(good.sum())))
+
+    def test_displaced_detector_has_the_voxels_of_a_centred_one(self):
+        for offset in (0.0, 60.0):
+            geometry = ConeBeamGeometry.circular(400, 600, (4, 24), (1.5, 1.5), [0.3, 1.0], (0.0, offset))
+            assert _grid(geometry, Grid()).voxel_size == pytest.approx((1, 1, 1))
 
     def test_more_views_skipped_than_there_are_is_one_line(self, tmp_path):
         geometry = ConeBeamGeometry.circular(300, 450, (2, 16), (6.0, 6.0), np.linspace(0, 6, 4))
