@@ -26,12 +26,12 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, an
 @app.command()
 def demo(modality: Annotated[str, typer.Argument(help="cbct")] = "cbct", out: Out = None, set: Set = None) -> None:
     """Reconstruct a phantom from 24 cone-beam views by FDK, SART, TV and a diffusion prior."""
-    from scoreinv.config import RunSettings, resolve
+    from scoreinv.config import DEMO, RunSettings, resolve
     from scoreinv.run import run
 
     if modality != "cbct":
         raise ValueError(f"demo: no modality {modality!r}; expected cbct")
-    run(resolve(RunSettings, {}, set or [], "demo"), out or Path("out/demo"))
+    run(resolve(RunSettings, DEMO, set or [], "demo"), out or Path("out/demo"))
 
 
 @app.command(name="run")

@@ -12,11 +12,13 @@ import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from scoreinv import baselines
+from scoreinv.samplers import METHODS
 from scoreinv.training.settings import Section
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -79,31 +81,63 @@ class Sampling(Section):
     """How the diffusion prior is used."""
 
     prior: str = Field("ct-128", description="bundled name or folder")
-    steps: int = Field(24, ge=1)
+    steps: int = Field(50, ge=1, description="noise levels")
     samples: int = Field(1, ge=1)
     seed: int = Field(0, ge=0)
     max_slices: int | None = Field(None, ge=1)
     coupling: Literal["auto", "none"] = "auto"
-    sigma_max: PositiveFloat = Field(1.0, description="first noise level, HU/1000")
-    split: Literal["ddim", "dds"] = Field(
-        "dds",
-        description="of the stepper: ddim samples the posterior, dds comes nearer to its mean with few iterations",
+    sigma_max: PositiveFloat | None = Field(
+        None, description="first level of an EDM grid, network units; None takes the method's own schedule"
     )
-    iterations: int = Field(20, ge=1, description="of conjugate gradients in DDS, at most, per step")
+    split: Literal["ddim", "dds"] | None = Field(
+        None,
+        description="of DDIM steppers: ddim samples the posterior, dds comes nearer to its mean with few iterations; "
+        "None leaves the method's",
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="of conjugate gradients in DDS, at most, per step; None leaves the method's"
+    )
 
 
-Method = Literal["fdk", "sart", "cgls", "tv", "dds", "dps"]
+def _method(name: str) -> str:
+    known = [*METHODS, *baselines.__all__]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise ValueError("unknown method; " + (f"did you mean {near[0]!r}?" if near else f"expected one of {known}"))
+    return name
 
 
 class RunSettings(Section):
-    """One scan reconstructed by several methods; the defaults are the demo."""
+    """One scan reconstructed by several methods; the defaults, with `DEMO`, are the demo."""
 
     name: str = "demo"
     input: Input = Input()
     scan: Scan = Scan()
     grid: Grid = Grid()
-    methods: tuple[Method, ...] = Field(("fdk", "sart", "tv", "dds"), min_length=1)
+    methods: tuple[Annotated[str, AfterValidator(_method)], ...] = Field(("fdk", "sart", "tv", "dds"), min_length=1)
     sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> RunSettings:
+        source = self.input
+        if source.projections is None and source.data_exchange is None:
+            unused = {"input": (source, ("every", "bin", "pixel_size")), "grid": (self.grid, Grid.model_fields)}
+            why = "the input is scanned in simulation; only measured projections have it"
+        else:
+            unused = {"scan": (self.scan, Scan.model_fields)}
+            if source.data_exchange is None:
+                unused["input"] = (source, ("pixel_size",))
+            why = "the input is measured, and its file knows the scan"
+        for name, (section, keys) in unused.items():
+            for key in keys:
+                # Not whether it was given: the resolved settings of a run name every key, and run again.
+                if getattr(section, key) != type(section).model_fields[key].default:
+                    raise ValueError(f"{name}.{key} has no effect: {why}; remove it")
+        return self
+
+
+# What the demo sets beyond the defaults: what does best for DDS on few views, in few steps.
+DEMO = {"sampling": {"steps": 24, "sigma_max": 1.0, "split": "dds", "iterations": 20}}
 
 
 def load_settings(model: type[Settings], path: str | Path, overrides: Iterable[str] = ()) -> Settings:

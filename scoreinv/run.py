@@ -28,7 +28,7 @@ from scoreinv.operators import (
 )
 from scoreinv.priors import Prior, load_prior
 from scoreinv.result import remove_saved
-from scoreinv.samplers import DDIM, METHODS, schedules
+from scoreinv.samplers import DDIM, METHODS, presets
 from scoreinv.samplers.guidance import DDS
 from scoreinv.solve import solve
 
@@ -118,15 +118,22 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         extra = {"likelihood": case.likelihood} if method == "tv" else {}
         return baseline(case.operator, case.measurements, **extra)
     assert prior is not None
+    guidance, stepper = METHODS[method].guidance, METHODS[method].stepper
+    if sampling.iterations is not None and isinstance(guidance, DDS):
+        guidance = replace(guidance, iterations=sampling.iterations)
+    if sampling.split is not None and isinstance(stepper, DDIM):
+        stepper = replace(stepper, split=sampling.split)
+    highest = None if sampling.sigma_max is None else sampling.sigma_max / prior.data_std
     result = solve(
         case.operator,
         case.measurements,
         prior,
         likelihood=case.likelihood,
         method=method,
-        guidance=DDS(sampling.iterations) if method == "dds" else None,
-        stepper=DDIM(1.0, sampling.split),
-        schedule=schedules.edm(sampling.steps, min(sampling.sigma_max, prior.sigma_max), max(0.01, prior.sigma_min)),
+        steps=sampling.steps,
+        guidance=guidance,
+        stepper=stepper,
+        schedule=None if highest is None else presets.edm(highest)(sampling.steps, prior),
         samples=sampling.samples,
         seed=sampling.seed,
         max_slices=sampling.max_slices,

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scoreinv import baselines
 from scoreinv.config import ConfigError, RunSettings, dump_settings, load_settings, resolve
+from scoreinv.samplers import METHODS
 from scoreinv.training import TrainSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -114,6 +116,39 @@ def test_unusable_set_is_one_line(override, message):
 def test_wrong_value_says_where_what_and_got(tree, parts):
     message = problem(tree)
     assert all(part in message for part in parts), message
+
+
+def test_every_method_of_the_house_can_be_asked_for():
+    everything = (*METHODS, *baselines.__all__)
+    assert resolve(RunSettings, {"methods": list(everything)}).methods == everything
+
+
+def test_unknown_method_names_the_nearest_known_one():
+    assert problem({"methods": ["fdk", "dds-2042"]}) == (
+        "config: methods.1: unknown method; did you mean 'dds-2024'?, got 'dds-2042'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tree", "override", "key"),
+    [
+        ({}, "input.every=2", "input.every"),
+        ({}, "input.bin=2", "input.bin"),
+        ({}, "input.pixel_size=0.5", "input.pixel_size"),
+        ({"input": {"volume": "ct.nii"}}, "grid.shape=[4, 8, 8]", "grid.shape"),
+        ({"input": {"projections": "scan.h5"}}, "scan.views=48", "scan.views"),
+        ({"input": {"data_exchange": "scan.h5"}}, "scan.photons=null", "scan.photons"),
+        ({"input": {"projections": "scan.h5"}}, "input.pixel_size=0.5", "input.pixel_size"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tree, override, key):
+    assert f"{key} has no effect: the input is" in problem(tree, [override])
+    resolve(RunSettings, tree)
+
+
+def test_saved_settings_of_a_measured_scan_can_be_loaded(tmp_path):
+    settings = resolve(RunSettings, {"input": {"data_exchange": "scan.h5", "every": 4}})
+    assert load_settings(RunSettings, written(tmp_path / "c.yaml", dump_settings(settings))) == settings
 
 
 @pytest.mark.parametrize("key", ["data.voxel_size", "sigma_range"])

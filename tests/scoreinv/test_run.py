@@ -1,19 +1,23 @@
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
 
-from scoreinv import baselines
+import scoreinv.run as run_module
+from scoreinv import baselines, load_prior
 from scoreinv import metrics as metrics_module
-from scoreinv.config import Grid, RunSettings, Scan, load_settings, resolve
+from scoreinv.config import DEMO, Grid, RunSettings, Sampling, Scan, load_settings, resolve
 from scoreinv.io import Projections, read_image, write_image, write_projections
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
-from scoreinv.run import _binned, _grid, circular_geometry, load_case, noise_level, run, simulate
+from scoreinv.run import _binned, _grid, circular_geometry, load_case, noise_level, reconstruct, run, simulate
+from scoreinv.samplers import DDIM, METHODS, schedules
+from scoreinv.samplers.guidance import DDS
 
 TINY = {
     "name": "tiny",
@@ -129,6 +133,41 @@ class TestRun:
         with pytest.raises(FileNotFoundError, match="no such file"):
             silent(resolve(RunSettings, {"input": {"volume": str(tmp_path / "none.nii.gz")}}), tmp_path)
         assert (tmp_path / "config.yaml").read_text() == "name: earlier\n"
+
+
+class TestSampling:
+    """What is not set is the preset's own."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch, tmp_path):
+        case = simulate(torch.zeros(2, 8, 8), (16.0, 16.0, 16.0), Scan(views=3))
+        prior = load_prior("ct-128")
+        result = SimpleNamespace(save=lambda folder: None, mean=None)
+
+        def call(method, **sampling):
+            seen = {}
+            monkeypatch.setattr(run_module, "solve", lambda *data, **parts: seen.update(parts) or result)
+            reconstruct(method, case, prior, Sampling(**sampling), tmp_path, False)
+            return seen
+
+        return call
+
+    @pytest.mark.parametrize("method", ["dds", "dps", "mcg", "dds-2024", "pocs"])
+    def test_nothing_set(self, asked, method):
+        parts = asked(method)
+        assert (parts["guidance"], parts["stepper"]) == (METHODS[method].guidance, METHODS[method].stepper)
+        assert (parts["schedule"], parts["steps"]) == (None, 50)
+
+    def test_the_demo(self, asked):
+        parts = asked("dds", **DEMO["sampling"])
+        assert parts["guidance"] == DDS(iterations=20)
+        assert parts["stepper"] == DDIM(1.0, "dds")
+        torch.testing.assert_close(parts["schedule"], schedules.edm(24, 1.0, 0.01))
+
+    def test_parts_that_have_no_such_setting_stay(self, asked):
+        parts = asked("mcg", split="dds", iterations=3)
+        assert (parts["guidance"], parts["stepper"]) == (METHODS["mcg"].guidance, METHODS["mcg"].stepper)
+        assert asked("dds-2024", iterations=3)["guidance"] == DDS(3, gamma=1.0, keep_noise=True)
 
 
 class TestInput:
