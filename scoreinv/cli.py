@@ -23,6 +23,14 @@ Out = Annotated[Path | None, typer.Option(help="folder for the results")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, any number of times")]
 
 
+log = logging.getLogger("scoreinv")
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="show where an error comes from")] = False) -> None:
+    log.setLevel(logging.DEBUG if debug else logging.NOTSET)
+
+
 @app.command()
 def demo(modality: Annotated[str, typer.Argument(help="cbct")] = "cbct", out: Out = None, set: Set = None) -> None:
     """Reconstruct a phantom from 24 cone-beam views by FDK, SART, TV and a diffusion prior."""
@@ -31,7 +39,7 @@ def demo(modality: Annotated[str, typer.Argument(help="cbct")] = "cbct", out: Ou
 
     if modality != "cbct":
         raise ValueError(f"demo: no modality {modality!r}; expected cbct")
-    run(resolve(RunSettings, DEMO, set or [], "demo"), out or Path("out/demo"))
+    run(resolve(RunSettings, DEMO, set or [], "demo"), _folder(out or Path("out/demo")))
 
 
 @app.command(name="run")
@@ -41,7 +49,7 @@ def run_command(config: Config, out: Out = None, set: Set = None) -> None:
     from scoreinv.run import run
 
     settings = load_settings(RunSettings, config, set or [])
-    run(settings, out or Path("out") / settings.name)
+    run(settings, _folder(out or Path("out") / settings.name))
 
 
 @app.command()
@@ -52,7 +60,7 @@ def train(config: Config, out: Out = None, set: Set = None) -> None:
     from scoreinv.training import train as train_prior
 
     settings = load_settings(TrainSettings, config, set or [])
-    folder = out or Path("runs") / settings.name
+    folder = _folder(out or Path("runs") / settings.name)
     train_prior(settings, folder)
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")
 
@@ -73,7 +81,7 @@ def import_command(
     from scoreinv.priors.checkpoints import import_checkpoint
 
     intensity = IntensityMap(scale, offset, unit)
-    prior = import_checkpoint(checkpoint, family, out, intensity=intensity, data_std=data_std, air=air)
+    prior = import_checkpoint(checkpoint, family, _folder(out), intensity=intensity, data_std=data_std, air=air)
     typer.echo(f"{prior} is in {out}; use it with load_prior or --set sampling.prior={out}")
 
 
@@ -85,12 +93,21 @@ def info() -> None:
     typer.echo(describe())
 
 
+def _folder(path: Path) -> Path:
+    """The folder for results; refused before anything is computed if it is a file."""
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"--out: {path} is a file, expected a folder; give another name")
+    return path
+
+
 def main() -> None:
-    """Entry point: what a user did wrong ends in one line and status 2, not in a traceback."""
+    """Entry point: what a user did wrong, or a machine refuses, ends in one line and status 2, not in a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         app()
-    except (ValueError, FileNotFoundError, Diverged) as error:
+    except (ValueError, OSError, NotImplementedError, Diverged) as error:
+        if log.isEnabledFor(logging.DEBUG):
+            raise
         typer.echo(f"scoreinv: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
 

@@ -86,7 +86,14 @@ def test_run_takes_set_and_out(command, tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("wrong"), FileNotFoundError("wrong"), Diverged("wrong", State(None))],
+    [
+        ValueError("wrong"),
+        FileNotFoundError("wrong"),
+        PermissionError("wrong"),
+        OSError("wrong"),
+        NotImplementedError("wrong"),
+        Diverged("wrong", State(None)),
+    ],
     ids=lambda e: type(e).__name__,
 )
 def test_what_the_user_did_wrong_is_one_line(command, monkeypatch, error):
@@ -99,6 +106,29 @@ def test_what_we_did_wrong_keeps_its_traceback(command, monkeypatch, error):
     monkeypatch.setattr("scoreinv.info.describe", lambda: raised(error))
     with pytest.raises(type(error), match="ours"):
         command("info")
+
+
+def test_debug_shows_where_an_error_comes_from(command, monkeypatch):
+    monkeypatch.setattr("scoreinv.info.describe", lambda: raised(ValueError("wrong")))
+    with pytest.raises(ValueError, match="wrong"):
+        command("--debug", "info")
+    assert one_line(command("info")) == "scoreinv: wrong\n"
+
+
+@pytest.mark.parametrize("name", ["demo", "run", "train"])
+def test_out_that_is_a_file_is_refused_at_once(command, tmp_path, name):
+    (tmp_path / "taken").write_text("mine")
+    training = "data: {phantoms: 1}\nphases: [{steps: 1, crop: 8, batch: 1}]\n"
+    (tmp_path / "c.yaml").write_text(training if name == "train" else "")
+    config = () if name == "demo" else (tmp_path / "c.yaml",)
+    assert "taken is a file, expected a folder" in one_line(command(name, *config, "--out", tmp_path / "taken"))
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_folder_that_cannot_be_written_is_one_line(command, tmp_path):
+    (tmp_path / "file").write_text("")
+    set = ("--set", "methods=[fdk]", "--set", "input.phantom={shape: [2, 16, 16], voxel_size: [24, 24, 24]}")
+    assert "file" in one_line(command("demo", "--out", tmp_path / "file" / "below", *set))
 
 
 def test_interruption_ends_quietly(command, monkeypatch):
