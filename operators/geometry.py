@@ -82,10 +82,14 @@ class ParallelBeamGeometry:
     """Parallel rays onto a flat detector, view by view.
 
     Args:
-        directions: (views, 3) unit vectors along the rays.
+        directions: (views, 3) along the rays, of any length but 0; kept as unit vectors.
         detector_centers: (views, 3) middle of the detector, mm.
-        v_steps, u_steps: (views, 3) vectors from one pixel to the next along a column and along a row, mm.
+        v_steps, u_steps: (views, 3) vectors from one pixel to the next along a column and along a row, mm. They need
+            not be perpendicular to the rays.
         detector_shape: pixels (v, u).
+
+    Raises:
+        ValueError: if shapes disagree, for NaN or Inf, or a direction of length 0.
     """
 
     directions: Vectors
@@ -96,6 +100,13 @@ class ParallelBeamGeometry:
 
     def __post_init__(self) -> None:
         _freeze(self, ("directions", "detector_centers", "v_steps", "u_steps"))
+        length = np.linalg.norm(self.directions, axis=1, keepdims=True)
+        if (length == 0).any():
+            raise ValueError("ParallelBeamGeometry: directions has a vector of length 0, expected those of the rays")
+        # Unit vectors keep their last bits, so that a geometry read from a file is the one that was written.
+        directions = np.where(np.abs(length - 1) < 1e-9, self.directions, self.directions / length)
+        directions.flags.writeable = False
+        object.__setattr__(self, "directions", directions)
 
     @classmethod
     def circular(
@@ -134,6 +145,11 @@ class ParallelBeamGeometry:
     def rays(self, volume: Volume) -> Rays:
         """The rays of every pixel, long enough to cross the volume."""
         reach = np.linalg.norm(volume.corners, axis=1).max() + np.linalg.norm(self.detector_centers, axis=1).max()
+        # Interpolation reaches half a voxel beyond the grid.
+        reach += np.linalg.norm(volume.voxel_size) / 2
+        # Pixels of a slanted detector lie before or behind its middle, along the rays.
+        for steps, pixels in zip((self.v_steps, self.u_steps), self.detector_shape, strict=True):
+            reach += (pixels - 1) / 2 * np.abs((steps * self.directions).sum(1)).max()
         corner = _first_pixel(self)
         return Rays(
             self.shape,

@@ -173,12 +173,12 @@ def read_projections(path: str | Path) -> Projections:
         if version != FORMAT_VERSION:
             raise ValueError(f"format_version is {version}, expected {FORMAT_VERSION}; update scoreinv")
         data = _dataset(file, "data")
-        name = _dataset(file, "geometry").attrs.get("type")
+        name = _item(file, "geometry").attrs.get("type")
         if name not in _GEOMETRIES:
             raise ValueError(f"geometry type is {name!r}, expected one of {', '.join(_GEOMETRIES)}; write it again")
         vectors = {field: _dataset(file, f"geometry/{field}")[:] for field in _VECTORS[name]}
         geometry = _GEOMETRIES[name](**vectors, detector_shape=data.shape[1:])
-        photons = file["photons"][()] if "photons" in file else None
+        photons = _dataset(file, "photons")[()] if "photons" in file else None
         if isinstance(photons, np.ndarray):
             photons = torch.from_numpy(photons)
         return Projections(torch.from_numpy(data[:]), geometry, data.attrs.get("kind"), photons)
@@ -344,6 +344,13 @@ def _open(path: str | Path) -> Iterator[Any]:
 
 
 def _dataset(file: Any, name: str) -> Any:
+    item = _item(file, name)
+    if not hasattr(item, "shape"):
+        raise ValueError(f"/{name} is a group, expected an array; write it as a dataset")
+    return item
+
+
+def _item(file: Any, name: str) -> Any:
     if name not in file:
         present: list[str] = []
         file.visit(present.append)

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,3 +171,26 @@ def test_agreement_with_rtk():
     operator = ConeBeamCT(ConeBeamGeometry(*map(np.array, (sources, centers, v_steps, u_steps)), detector), volume)
     got = operator(torch.from_numpy(image)).numpy()
     assert np.abs(got - wanted).max() / np.abs(wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda g: {"directions": 0.01 * g.directions},
+        lambda g: {"u_steps": g.u_steps + 20 * g.directions},
+        lambda g: {"v_steps": g.v_steps - 50 * g.directions, "directions": 3 * g.directions},
+    ],
+    ids=["short directions", "slanted along u", "slanted along v"],
+)
+def test_parallel_rays_cross_the_whole_volume_however_they_are_written(change):
+    straight = ParallelBeamGeometry.circular((6, 40), (3.0, 3.0), np.linspace(0, 3, 7))
+    volume = Volume((4, 20, 20), (4.0, 4.0, 4.0))
+    x = random(volume.shape).abs()
+    y = ParallelBeamCT(replace(straight, **change(straight)), volume)(x)
+    torch.testing.assert_close(y, ParallelBeamCT(straight, volume)(x), atol=2e-4, rtol=1e-4)
+
+
+def test_parallel_rays_need_a_direction():
+    straight = ParallelBeamGeometry.circular((6, 40), (3.0, 3.0), np.linspace(0, 3, 7))
+    with pytest.raises(ValueError, match="a vector of length 0"):
+        replace(straight, directions=0 * straight.directions)

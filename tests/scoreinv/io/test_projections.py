@@ -151,6 +151,8 @@ def test_missing_damaged_and_foreign_files_are_named(read: Any, tmp_path: Path) 
     ("spoil", "word"),
     [
         (lambda f: f.__delitem__("data"), "lacks /data"),
+        (lambda f: (f.__delitem__("data"), f.create_group("data")), "/data is a group, expected an array"),
+        (lambda f: f.create_group("photons"), "/photons is a group, expected an array"),
         (lambda f: f.__delitem__("geometry/u_steps"), "lacks /geometry/u_steps"),
         (lambda f: f.attrs.__setitem__("format", "other"), "read_data_exchange"),
         (lambda f: f.attrs.__setitem__("format_version", 2), "update"),
