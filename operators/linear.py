@@ -222,17 +222,17 @@ class Stack(LinearOperator):
 class _Adjoint(LinearOperator):
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(operator.out_shape, operator.in_shape, operator.out_dtype, operator.in_dtype, operator.device)
-        self._operator = operator
+        self.operator = operator
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._operator.adjoint(x)
+        return self.operator.adjoint(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._operator.forward(y)
+        return self.operator.forward(y)
 
     @property
     def H(self) -> LinearOperator:
-        return self._operator
+        return self.operator
 
 
 class _Composition(LinearOperator):
@@ -243,23 +243,23 @@ class _Composition(LinearOperator):
                 f"the right gives {_text(inner.out_shape)} {_name(inner.out_dtype)}"
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
-        self._outer, self._inner = outer, inner
+        self.outer, self.inner = outer, inner
         self.unit, self.volume = inner.unit, inner.volume
 
     def _inspect(self, x: Tensor) -> None:
-        self._inner._inspect(x)
+        self.inner._inspect(x)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._outer.forward(self._inner.forward(x))
+        return self.outer.forward(self.inner.forward(x))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._inner.adjoint(self._outer.adjoint(y))
+        return self.inner.adjoint(self.outer.adjoint(y))
 
     def _normal(self, x: Tensor) -> Tensor:
-        return self._inner.adjoint(self._outer.normal(self._inner.forward(x)))
+        return self.inner.adjoint(self.outer.normal(self.inner.forward(x)))
 
     def subset(self, i: int, n: int) -> LinearOperator:
-        return self._outer.subset(i, n) @ self._inner
+        return self.outer.subset(i, n) @ self.inner
 
 
 class _Sum(LinearOperator):
@@ -272,21 +272,21 @@ class _Sum(LinearOperator):
         ):
             raise ValueError(f"{left} + {right}: shapes and dtypes must agree")
         super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
-        self._left, self._right = left, right
+        self.left, self.right = left, right
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
     def _inspect(self, x: Tensor) -> None:
-        self._left._inspect(x)
+        self.left._inspect(x)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._left.forward(x) + self._right.forward(x)
+        return self.left.forward(x) + self.right.forward(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._left.adjoint(y) + self._right.adjoint(y)
+        return self.left.adjoint(y) + self.right.adjoint(y)
 
     def subset(self, i: int, n: int) -> LinearOperator:
-        return self._left.subset(i, n) + self._right.subset(i, n)
+        return self.left.subset(i, n) + self.right.subset(i, n)
 
 
 class _Scaled(LinearOperator):
@@ -299,23 +299,23 @@ class _Scaled(LinearOperator):
         if isinstance(factor, complex) and not operator.out_dtype.is_complex:
             raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
-        self._operator, self._factor = operator, factor
+        self.operator, self.factor = operator, factor
         self.unit, self.volume = operator.unit, operator.volume
 
     def _inspect(self, x: Tensor) -> None:
-        self._operator._inspect(x)
+        self.operator._inspect(x)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return self._factor * self._operator.forward(x)
+        return self.factor * self.operator.forward(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._operator.adjoint(self._factor.conjugate() * y)
+        return self.operator.adjoint(self.factor.conjugate() * y)
 
     def _normal(self, x: Tensor) -> Tensor:
-        return abs(self._factor) ** 2 * self._operator.normal(x)
+        return abs(self.factor) ** 2 * self.operator.normal(x)
 
     def subset(self, i: int, n: int) -> LinearOperator:
-        return self._factor * self._operator.subset(i, n)
+        return self.factor * self.operator.subset(i, n)
 
 
 class _Differentiable(torch.autograd.Function):

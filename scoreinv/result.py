@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from scoreinv.operators import Likelihood, LinearOperator
 from scoreinv.samplers import Step
 
 log = logging.getLogger("scoreinv")
+_MOST_NUMBERS = 10_000  # of an array that the record repeats
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Reconstruction:
         residual: of the mean, in units of the noise; ||A mean - y|| / ||y|| for a Gaussian of one sigma
             (`Likelihood.residual`).
         diagnostics: a `Step` for every step of every group of samples.
-        config: everything needed to repeat it.
+        config: everything needed to repeat it, as plain values; large arrays by shape and SHA-256.
         voxel_size: (z, y, x) mm, None if the operator has no volume.
     """
 
@@ -105,7 +108,7 @@ def remove_saved(folder: Path) -> None:
 
 
 def describe(**parts: Any) -> dict[str, Any]:
-    """Settings as plain values: dataclasses by their fields, operators and priors by their representation."""
+    """Settings as plain values: dataclasses, operators and likelihoods by their fields, priors by their names."""
     from scoreinv._version import __version__
 
     return {"scoreinv": __version__, "torch": str(torch.__version__)} | {k: _plain(v) for k, v in parts.items()}
@@ -115,8 +118,25 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": type(value).__name__} | fields
+    if isinstance(value, LinearOperator | Likelihood):
+        fields = {name: _plain(field) for name, field in vars(value).items() if not name.startswith("_")}
+        return {"type": type(value).__name__} | fields
+    if isinstance(value, Tensor) and value.layout == torch.strided:
+        return _array(value.detach().cpu().resolve_conj())
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return _array(torch.tensor(value))
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return repr(value)
+
+
+def _array(values: Tensor) -> Any:
+    """Few numbers as they are, such as a geometry; many by shape, type and SHA-256, to recognise them by."""
+    if values.numel() <= _MOST_NUMBERS and not values.is_complex():
+        return values.tolist()
+    digest = hashlib.sha256(values.contiguous().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+    return {"shape": list(values.shape), "dtype": str(values.dtype), "sha256": digest}

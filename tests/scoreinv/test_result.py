@@ -6,7 +6,8 @@ import torch
 
 from scoreinv import Reconstruction
 from scoreinv.io import read_image
-from scoreinv.operators import Gaussian, LinearOperator
+from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, LinearOperator, Volume
+from scoreinv.result import describe
 
 
 class Identity(LinearOperator):
@@ -66,3 +67,31 @@ def test_record_is_json_even_if_nothing_was_measured(tmp_path):
     operator = Identity((2, 2))
     Reconstruction.of(torch.zeros(1, 2, 2), operator, torch.zeros(2, 2), Gaussian(1.0), [], {}).save(tmp_path)
     assert record(tmp_path)["residual"] is None
+
+
+def test_record_holds_the_geometry_the_volume_and_the_noise():
+    geometry = ConeBeamGeometry.circular(800, 1200, (4, 24), (6.0, 6.0), [0.0, 1.0, 2.0])
+    volume = Volume((2, 8, 8), (8.0, 4.0, 4.0))
+    sigma = torch.linspace(1, 2, 3 * 4 * 24 * 100).reshape(300, 4, 24)
+    plain = describe(operator=2.0 * ConeBeamCT(geometry, volume), likelihood=Gaussian(sigma, torch.ones(3, 1, 1)))
+    scanner = json.loads(json.dumps(plain))["operator"]["operator"]
+    assert plain["operator"]["factor"] == 2
+    assert scanner["type"] == "ConeBeamCT"
+    fields = {key: value for key, value in scanner["geometry"].items() if key != "type"}
+    again = ConeBeamGeometry(**fields)
+    for name in ("sources", "detector_centers", "v_steps", "u_steps"):
+        assert (getattr(again, name) == getattr(geometry, name)).all()
+    assert Volume(**{key: value for key, value in scanner["volume"].items() if key != "type"}) == volume
+    noise = plain["likelihood"]
+    assert noise["mask"] == [[[1.0]]] * 3
+    assert noise["sigma"]["shape"] == [300, 4, 24]
+    assert noise["sigma"] != describe(likelihood=Gaussian(sigma + 0.1))["likelihood"]["sigma"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.bfloat16, torch.complex64, torch.float64])
+@pytest.mark.parametrize("shape", [(), (3,), (200, 100)])
+def test_record_of_any_array_is_json(dtype, shape):
+    values = torch.ones(shape, dtype=dtype)
+    json.dumps(describe(tensor=values, turned=values.mT if values.ndim == 2 else values, conjugate=values.conj()))
+    if dtype != torch.bfloat16:
+        json.dumps(describe(array=values.numpy()))
