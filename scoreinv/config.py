@@ -203,6 +203,8 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         near = difflib.get_close_matches(str(key), known, n=1)
         return f"unknown key {where}; " + (f"did you mean {near[0]!r}?" if near else f"expected one of {known}")
     message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:  # of the settings as a whole; the message names the keys
+        return message
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r}"
     return f"{where}: {message[0].lower()}{message[1:]}{got}"
 
