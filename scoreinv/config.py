@@ -196,7 +196,7 @@ def _set(tree: dict[str, Any], override: str) -> None:
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"])) or "settings"
+    where = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         *parents, key = problem["loc"]
         known = list(_section(model, parents).model_fields)
