@@ -23,12 +23,15 @@ class Quadratic:
         misfit: negative log-likelihood at x, (*batch).
         pull: -s A^H g, (*batch, *image).
         weight: w >= 0, (*batch, *measurements).
+        even: the weight of each item where all its data have the same, (*batch, 1, ...), for operators whose normal map
+            is faster than both ways in turn; None elsewhere.
     """
 
     problem: Problem
     misfit: Tensor
     pull: Tensor
     weight: Tensor
+    even: Tensor | None = None
 
     @classmethod
     def at(cls, x: Tensor, problem: Problem) -> Quadratic:
@@ -37,7 +40,10 @@ class Quadratic:
         expected = A.forward(intensity.to_image(x))
         g, w = likelihood.quadratic(expected, problem.measurements)
         misfit = likelihood.negative_log(expected, problem.measurements, len(A.out_shape))
-        return cls(problem, misfit, -intensity.scale * A.adjoint(g), w)
+        flat = w.flatten(-len(A.out_shape))
+        first = flat[..., :1].reshape(*flat.shape[:-1], *[1] * len(A.in_shape))
+        even = first if bool((flat == flat[..., :1]).all()) else None
+        return cls(problem, misfit, -intensity.scale * A.adjoint(g), w, even)
 
     @property
     def ndim(self) -> int:
@@ -53,12 +59,15 @@ class Quadratic:
         """The same measurements at another precision, factor (*batch, 1, ...) times it."""
         flat = factor.flatten(-self.ndim).squeeze(-1)
         weight = self.weight * flat.reshape(*flat.shape, *[1] * self.measured)
-        return Quadratic(self.problem, self.misfit * flat, self.pull * factor, weight)
+        even = None if self.even is None else self.even * factor
+        return Quadratic(self.problem, self.misfit * flat, self.pull * factor, weight, even)
 
     def curvature(self, delta: Tensor) -> Tensor:
         """H delta."""
-        A = self.problem.operator
-        return self.problem.prior.intensity.scale**2 * A.adjoint(self.weight * A.forward(delta))
+        A, squared = self.problem.operator, self.problem.prior.intensity.scale**2
+        if self.even is not None:
+            return squared * self.even * A.normal(delta)
+        return squared * A.adjoint(self.weight * A.forward(delta))
 
     def along(self, delta: Tensor) -> Tensor:
         """<delta, H delta>, (*batch, 1, ...) with an axis of length one for every image axis."""

@@ -206,6 +206,29 @@ class TestAgainstAlgebra:
         torch.testing.assert_close(x.mT.cov(), expected, rtol=0.05, atol=0.005)
 
 
+def test_even_weights_go_through_the_normal_map(dense):
+    """An operator with a faster A^H A is asked for it, and gives what both ways in turn would."""
+
+    class Fast(Dense):
+        asked = 0
+
+        def _normal(self, x):
+            Fast.asked += 1
+            return x @ (self.matrix.mT @ self.matrix)
+
+        def _adjoint(self, y):
+            return super()._adjoint(y)
+
+    z = random(2, N, seed=4)
+    fast = replace(dense, operator=Fast(dense.operator.matrix))
+    uneven = replace(dense, likelihood=Gaussian(torch.full((M,), SIGMA, dtype=torch.float64) * torch.linspace(1, 2, M)))
+    torch.testing.assert_close(DDS()(z, 0.7, fast, {}, silent).x0, DDS()(z, 0.7, dense, {}, silent).x0)
+    assert Fast.asked > 5
+    before = Fast.asked
+    DDS()(z, 0.7, replace(uneven, operator=fast.operator), {}, silent)
+    assert Fast.asked == before
+
+
 class TestTwistedSMC:
     def test_cloud_tends_to_a_mixture_posterior_as_particles_grow(self):
         """Posterior of a two-component mixture in closed form: its mean, and the share of each mode."""
