@@ -86,6 +86,11 @@ class Sampling(Section):
     seed: int = Field(0, ge=0)
     max_slices: int | None = Field(None, ge=1)
     coupling: Literal["auto", "none"] = "auto"
+    axes: Literal["auto"] | Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1)] = Field(
+        (0,),
+        description="that slices are counted along: [0] for axial slices; [0, 1] sees coronal ones in every second "
+        "step, which takes the place of a coupling and wants voxels of equal sides; auto does so where they are",
+    )
     sigma_max: PositiveFloat | None = Field(
         None, description="first level of an EDM grid, network units; None takes the method's own schedule"
     )
@@ -137,7 +142,7 @@ class RunSettings(Section):
 
 
 # What the demo sets beyond the defaults: what does best for DDS on few views, in few steps.
-DEMO = {"sampling": {"steps": 24, "sigma_max": 1.0, "split": "dds", "iterations": 20}}
+DEMO = {"sampling": {"steps": 24, "sigma_max": 1.0, "split": "dds", "iterations": 20, "axes": "auto"}}
 
 
 def load_settings(model: type[Settings], path: str | Path, overrides: Iterable[str] = ()) -> Settings:

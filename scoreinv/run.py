@@ -26,7 +26,7 @@ from scoreinv.operators import (
     TransmissionPoisson,
     Volume,
 )
-from scoreinv.priors import Prior, load_prior
+from scoreinv.priors import PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, presets
 from scoreinv.samplers.guidance import DDS
@@ -127,7 +127,7 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
     result = solve(
         case.operator,
         case.measurements,
-        prior,
+        _lifted(prior, case.operator.volume, sampling),
         likelihood=case.likelihood,
         method=method,
         steps=sampling.steps,
@@ -136,12 +136,27 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         schedule=None if highest is None else presets.edm(highest)(sampling.steps, prior),
         samples=sampling.samples,
         seed=sampling.seed,
+        slice_axis=0 if sampling.axes == "auto" else sampling.axes[0],
         max_slices=sampling.max_slices,
         coupling="auto" if sampling.coupling == "auto" else None,
         progress=progress,
     )
     result.save(out / method)
     return result.mean
+
+
+def _lifted(prior: Prior, volume: Volume, sampling: Sampling) -> Prior:
+    """The prior along the axes asked for; `solve` itself lifts one that sees slices along a single axis."""
+    axes = (0, 1) if sampling.axes == "auto" else sampling.axes
+    if len(axes) == 1:
+        return prior
+    try:
+        return PerpendicularPlanes(prior, axes, voxel_size=volume.voxel_size, max_slices=sampling.max_slices or 8)
+    except ValueError as error:
+        if sampling.axes != "auto":
+            raise
+        log.info("axial slices alone: %s", error)
+        return prior
 
 
 def load_case(settings: RunSettings) -> Case:

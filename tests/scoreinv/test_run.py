@@ -44,6 +44,30 @@ def finished(tmp_path_factory):
     return out, metrics, lines
 
 
+def lifted_prior(tmp_path, spacing, axes):
+    """What the record of a run says of its prior."""
+    changes = [
+        f"input.phantom.voxel_size={list(spacing)}",
+        "methods=[dds]",
+        f"sampling.axes={axes}",
+        "sampling.samples=1",
+    ]
+    silent(resolve(RunSettings, TINY, changes), tmp_path)
+    return json.loads((tmp_path / "dds" / "reconstruction.json").read_text())["config"]["prior"]
+
+
+class TestAxes:
+    @pytest.mark.parametrize(
+        ("spacing", "lifted"), [((3.0, 3.0, 3.0), "PerpendicularPlanes"), ((12.0, 3.0, 3.0), "NetworkPrior")]
+    )
+    def test_auto_sees_coronal_slices_where_voxels_are_cubes(self, tmp_path, spacing, lifted):
+        assert lifted_prior(tmp_path, spacing, "auto").startswith(lifted)
+
+    def test_axes_asked_for_are_not_dropped_silently(self, tmp_path):
+        with pytest.raises(ValueError, match="slices across axis 1 have pixels of 12 x 3 mm"):
+            lifted_prior(tmp_path, (12.0, 3.0, 3.0), "[0,1]")
+
+
 class TestRun:
     def test_writes_the_documented_files(self, finished):
         out, _, _ = finished
