@@ -140,3 +140,27 @@ def test_interruption_ends_quietly(command, monkeypatch):
 
 def raised(error):
     raise error
+
+
+def test_a_checkpoint_is_imported(command, tmp_path):
+    from scoreinv import load_prior
+    from scoreinv.priors.architectures import build_network
+
+    network = {"in_channels": 1, "out_channels": 1, "layers_per_block": 1, "block_out_channels": [8, 8]}
+    network |= {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2, "norm_num_groups": 4}
+    build_network(network).save_pretrained(tmp_path / "unet")
+    (tmp_path / "scheduler").mkdir()
+    scheduler = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    options = ("--family", "diffusers", "--out", tmp_path / "prior", "--scale", 0.02, "--unit", "1/mm", "--air", -1)
+    status, out, _ = command("import-checkpoint", tmp_path, *options)
+    assert status == 0
+    assert f"is in {tmp_path / 'prior'}" in out.replace("\n", "")
+    prior = load_prior(tmp_path / "prior")
+    assert (prior.intensity.scale, prior.intensity.unit, prior.air) == (0.02, "1/mm", -1.0)
+
+
+def test_a_family_that_is_not_known_is_named(command, tmp_path):
+    assert "family is 'edm'" in one_line(
+        command("import-checkpoint", tmp_path, "--family", "edm", "--out", tmp_path / "prior")
+    )
