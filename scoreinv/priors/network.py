@@ -132,11 +132,11 @@ class NetworkPrior(Prior):
         padding = [0, -x % self.multiple, 0, -y % self.multiple]
         images = nn.functional.pad(images, padding, value=self.air)
         count = len(images)
-        if count == 1:
-            # A lone image goes twice: products with a vector round unlike those with a matrix, and what becomes of an
-            # image must not depend on its company.
-            images = images.expand(2, -1, -1, -1)
         half = self.precision == "bf16" or (self.precision == "auto" and bf16_pays(self.device))
+        if half and count == 1:
+            # A lone image goes twice: in half precision products with a vector round unlike those with a matrix, and
+            # what becomes of an image must not depend on its company.
+            images = images.expand(2, -1, -1, -1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             x0 = self._guided(images, torch.full((len(images),), sigma, device=self.device), padding)
         return restore(x0[:count, :, :y, :x])

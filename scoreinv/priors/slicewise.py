@@ -41,6 +41,11 @@ class SliceWise(Prior):
         return self._by_chunks(lambda prior, chunk: prior.denoise(chunk, sigma), z)
 
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        slices, numbers = self._flat(z), self._numbers(z)
+        if len(slices) <= self.max_slices:
+            x0, vjp = self.prior.of_slices(numbers).linearise(slices, sigma)
+            return self._volume(x0, z), lambda v: self._volume(vjp(self._flat(v)), z)
+
         # The graph of a whole volume would not fit: the product linearises chunk by chunk, at the price of a second
         # forward pass, and never holds more than one chunk's activations.
         def chunk_vjp(prior: Prior, chunk: Tensor, v: Tensor) -> Tensor:
@@ -60,10 +65,22 @@ class SliceWise(Prior):
 
     def _by_chunks(self, function: Callable[..., Tensor], *volumes: Tensor) -> Tensor:
         """function(prior, *chunks) over chunks of slices (n, a, b) of volumes (*batch, z, y, x)."""
-        axis = self.axis - 3
-        moved = [volume.movedim(axis, -3) for volume in volumes]
-        slices = [volume.flatten(0, -3) for volume in moved]
-        numbers = torch.arange(len(slices[0])) % moved[0].shape[-3]
-        chunks = zip(numbers.split(self.max_slices), *(s.split(self.max_slices) for s in slices), strict=True)
-        out = torch.cat([function(self.prior.of_slices(n), *chunk) for n, *chunk in chunks])
-        return out.reshape(moved[0].shape).movedim(-3, axis)
+        chunks = zip(
+            self._numbers(volumes[0]).split(self.max_slices),
+            *(self._flat(volume).split(self.max_slices) for volume in volumes),
+            strict=True,
+        )
+        return self._volume(torch.cat([function(self.prior.of_slices(n), *chunk) for n, *chunk in chunks]), volumes[0])
+
+    def _flat(self, volume: Tensor) -> Tensor:
+        """All slices of (*batch, z, y, x), (n, a, b)."""
+        return volume.movedim(self.axis - 3, -3).flatten(0, -3)
+
+    def _volume(self, slices: Tensor, like: Tensor) -> Tensor:
+        """Slices (n, a, b) put back to volumes of this shape."""
+        return slices.reshape(like.movedim(self.axis - 3, -3).shape).movedim(-3, self.axis - 3)
+
+    def _numbers(self, volume: Tensor) -> Tensor:
+        """Where in its volume each slice is, (n,)."""
+        depth = volume.shape[self.axis - 3]
+        return torch.arange(volume.shape[:-3].numel() * depth) % depth
