@@ -76,12 +76,16 @@ def walk(
         The state whose z are the samples in network units.
 
     Raises:
+        ValueError: if the levels are beyond the prior's range, or the parts do not go together.
         Diverged: if a step gives NaN or Inf.
     """
     operator, prior = TimedOperator(problem.operator), TimedPrior(problem.prior)
     timed = replace(problem, operator=operator, prior=prior)
     levels = [float(sigma) for sigma in sigmas]
     _check_range(levels, problem)
+    stepper.check(guidance)
+    if problem.coupling is not None and not guidance.couples:
+        raise ValueError(f"{guidance}: has no place for {problem.coupling}; expected coupling=None, or DDS")
     for index in range(state.step, len(levels) - 1):
         begun, before = time.perf_counter(), (prior.watch.seconds, operator.watch.seconds)
         sigma = levels[index]

@@ -48,9 +48,15 @@ def vp(steps: int, levels: VPLevels | None = None, sigma_max: float = math.inf, 
     """
     levels = levels or discrete_levels(linear_betas())
     first, last = levels.time(min(sigma_max, levels.sigma_max)), levels.time(max(sigma_min, levels.sigma_min))
+    if levels.discrete:
+        first, last = math.floor(first + 1e-6), math.ceil(last - 1e-6)
+        if steps > first - last + 1:
+            raise ValueError(
+                f"schedule: {steps} steps, expected at most {first - last + 1}, the number of the network's levels "
+                f"from sigma {min(sigma_max, levels.sigma_max):.3g} down; schedules.edm makes any number"
+            )
     times = torch.linspace(first, last, steps, dtype=torch.float64)
-    sigmas = levels.sigma(times.round() if levels.discrete else times)
-    return check(_end_in_zero(sigmas))
+    return check(_end_in_zero(levels.sigma(times.round() if levels.discrete else times)))
 
 
 def start_at(sigmas: Tensor, start_sigma: float) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from scoreinv.samplers import Diverged
 
@@ -75,13 +76,23 @@ def import_command(
     unit: Annotated[str | None, typer.Option(help="of the image, such as 1/mm")] = None,
     data_std: Annotated[float, typer.Option(help="of clean images, network units")] = 0.25,
     air: Annotated[float, typer.Option(help="network value of air: 0 for [0, 1], -1 for [-1, 1]")] = 0.0,
+    voxel_size: Annotated[tuple[float, float] | None, typer.Option(help="range of the training images, mm")] = None,
+    set: Annotated[list[str] | None, typer.Option("--set", help="what the file does not tell, name=value")] = None,
 ) -> None:
     """Make a prior of a score network trained elsewhere."""
     from scoreinv.priors import IntensityMap
     from scoreinv.priors.checkpoints import import_checkpoint
 
-    intensity = IntensityMap(scale, offset, unit)
-    prior = import_checkpoint(checkpoint, family, _folder(out), intensity=intensity, data_std=data_std, air=air)
+    prior = import_checkpoint(
+        checkpoint,
+        family,
+        _folder(out),
+        intensity=IntensityMap(scale, offset, unit),
+        data_std=data_std,
+        air=air,
+        voxel_size=voxel_size,
+        **{key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in set or [])},
+    )
     typer.echo(f"{prior} is in {out}; use it with load_prior or --set sampling.prior={out}")
 
 

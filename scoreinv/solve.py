@@ -24,6 +24,7 @@ from scoreinv.samplers import (
     Step,
     Stepper,
     TVz,
+    TwistedSMC,
     schedules,
     start,
     walk,
@@ -87,9 +88,11 @@ def solve(
     likelihood.check(measurements, operator.out_shape)
     preset, chunk = METHODS[method], max_slices or 8
     lifted = _lift(prior, operator, slice_axis, chunk)
-    coupling = _couple(coupling, preset, lifted, operator)
-    problem = Problem(operator, measurements, likelihood, lifted, coupling)
     guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
+    if init is not None and isinstance(stepper, TwistedSMC):
+        raise ValueError("solve: TwistedSMC starts its particles from noise alone, got init; leave it out")
+    coupling = _couple(coupling, preset, guidance, lifted, operator)
+    problem = Problem(operator, measurements, likelihood, lifted, coupling)
     sigmas = preset.schedule(steps, lifted) if schedule is None else schedules.check(schedule)
     first = None if init is None else _check_init(operator, init, lifted)
 
@@ -143,13 +146,18 @@ def _check_settings(
 
 
 def _couple(
-    coupling: Coupling | str | None, preset: Preset, lifted: Prior, operator: LinearOperator
+    coupling: Coupling | str | None, preset: Preset, guidance: Guidance, lifted: Prior, operator: LinearOperator
 ) -> Coupling | None:
-    """What "auto" means: TVz across the slices of a volume, nothing for images or for frames of a `Stack`."""
+    """What "auto" means: TVz across the slices of a volume where the guidance has a place for it.
+
+    Nothing for images, nor for frames of a `Stack`.
+    """
     if isinstance(coupling, str):
         if coupling != "auto":
             raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
         if not isinstance(lifted, SliceWise) or isinstance(operator, Stack) or operator.in_shape[lifted.axis] == 1:
+            return None
+        if not guidance.couples:
             return None
         return replace(preset.coupling or TVz(), axis=lifted.axis)
     return coupling
@@ -197,6 +205,13 @@ def _lift(prior: Prior, operator: LinearOperator, slice_axis: int, max_slices: i
             "choose a prior of the operator's modality"
         )
     _check_voxels(prior, operator, slice_axis)
+    if prior.channels > 1 and not operator.in_dtype.is_complex:
+        if operator.in_shape[:-2] != (prior.channels,):
+            raise ValueError(
+                f"solve: {prior} has {prior.channels} channels, {operator} takes {operator.in_shape}; expected "
+                f"({prior.channels}, y, x)"
+            )
+        return prior
     if prior.ndim == 2 and len(operator.in_shape) == 3:
         return SliceWise(prior, slice_axis, max_slices)
     if prior.ndim != len(operator.in_shape):

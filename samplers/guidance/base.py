@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -12,7 +12,13 @@ from scoreinv.samplers.state import Estimate, Problem
 
 
 class Guidance(ABC):
-    """E[x0 | z, y] from a prior that knows E[x0 | z]. Stateless: what must be remembered goes into `history`."""
+    """E[x0 | z, y] from a prior that knows E[x0 | z]. Stateless: what must be remembered goes into `history`.
+
+    Attributes:
+        couples: whether it has a place for a coupling across slices.
+    """
+
+    couples: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:

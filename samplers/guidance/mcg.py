@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ class MCG(Guidance):
         iterations: of conjugate gradients.
     """
 
+    couples: ClassVar[bool] = False
     strength: float = 0.1
     relaxation: float = 1.0
     iterations: int = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -25,6 +25,7 @@ class POCS(Guidance):
         iterations: of conjugate gradients.
     """
 
+    couples: ClassVar[bool] = False
     relaxation: float = 1.0
     iterations: int = 5
 

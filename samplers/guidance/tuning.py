@@ -27,9 +27,15 @@ def discrepancy(
     The likelihood's sigma counts up to a factor c: after the data step the whitened residual should have the square
     c^2 (m - dof), m the number of data. Its fixed point is what restricted maximum likelihood gives for one unknown
     variance (Hall and Titterington 1987, who compare the rules).
+
+    Raises:
+        ValueError: if the noise is not Gaussian.
     """
+    _check_gaussian(data, "discrepancy")
     n = noise()
-    used = _shaped((data.weight > 0).flatten(-data.measured).sum(-1), data.ndim)
+    # A complex datum is two: sigma and the noise n are per real component.
+    parts = 2 if n.is_complex() else 1
+    used = parts * _shaped((data.weight > 0).flatten(-data.measured).sum(-1), data.ndim)
     variance = torch.ones_like(dot(n, n, data.ndim)) if guess is None else guess
     for _ in range(ROUNDS):
         scaled = data.scaled(1 / variance)
@@ -50,10 +56,7 @@ def sure(data: Quadratic, damping: float, iterations: int, tolerance: float, noi
     Raises:
         ValueError: if the noise is not Gaussian.
     """
-    if not isinstance(data.problem.likelihood, Gaussian):
-        raise ValueError(
-            f"tune='sure': Stein's estimate needs Gaussian noise, got {data.problem.likelihood}; use 'discrepancy'"
-        )
+    _check_gaussian(data, "sure")
     n = noise()
     risks, candidates = [], [damping / factor**2 for factor in FACTORS]
     for candidate in candidates:
@@ -62,6 +65,14 @@ def sure(data: Quadratic, damping: float, iterations: int, tolerance: float, noi
         risks.append(-2 * dot(data.pull, delta, data.ndim) + data.along(delta) + 2 * freedom)
     best = torch.stack(risks).argmin(0)
     return torch.tensor(candidates, dtype=n.real.dtype, device=n.device)[best]
+
+
+def _check_gaussian(data: Quadratic, rule: str) -> None:
+    if not isinstance(data.problem.likelihood, Gaussian):
+        raise ValueError(
+            f"tune={rule!r}: needs Gaussian noise, got {data.problem.likelihood}; counts know their own noise, "
+            "use tune=None"
+        )
 
 
 def _shaped(values: Tensor, ndim: int) -> Tensor:

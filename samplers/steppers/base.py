@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, State
 
@@ -27,6 +28,9 @@ class Stepper(ABC):
     It sees the conditional estimate through `denoise(z, sigma) -> Estimate`, which it may call more than once, and
     fresh noise through `noise()`. At sigma_next = 0 the result is x0.
     """
+
+    def check(self, guidance: Guidance) -> None:
+        """Raise ValueError if this guidance does not go with this stepper."""
 
     @abstractmethod
     def step(self, state: State, denoise: Denoise, sigma: float, sigma_next: float, noise: Noise) -> State:

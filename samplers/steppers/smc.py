@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from scoreinv.samplers.guidance import DDS, DPS, DiffPIR, Guidance, PiGDM
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, State
 from scoreinv.samplers.steppers.base import Denoise, Stepper
@@ -24,8 +25,9 @@ class TwistedSMC(Stepper):
     """Wu et al. 2023 (twisted diffusion sampler), algorithm 1, with any guidance as its proposal.
 
     The target at each level is p(z) p(y | x0(z)), x0 the prior's own estimate. Particles move by the ancestral step
-    around the guided estimate; the weight makes up for the guidance and for the change of target. Whatever the
-    guidance, the weighted cloud tends to the posterior as particles and steps grow; a good one needs fewer of them.
+    around the guided estimate; the weight makes up for the guidance and for the change of target. The weighted
+    cloud tends to the posterior as particles and steps grow; a good guidance needs fewer of them. It starts from noise
+    alone.
 
     One cloud is one sample: at the end one particle is drawn by its weight. The cloud itself stays in
     `state.history["cloud"]`, (samples, particles, *image), and `state.history["log_weights"]`, (samples, particles).
@@ -37,6 +39,15 @@ class TwistedSMC(Stepper):
 
     particles: int = 256
     threshold: float = 0.5
+
+    def check(self, guidance: Guidance) -> None:
+        if type(guidance) not in (DDS, DPS, DiffPIR, PiGDM):
+            raise ValueError(
+                f"TwistedSMC: {type(guidance).__name__} acts on the state or draws noise of its own, which weights "
+                "cannot make up for; expected DPS, PiGDM, DDS or DiffPIR"
+            )
+        if isinstance(guidance, DDS) and (guidance.tune is not None or guidance.adapt is not None):
+            raise ValueError("TwistedSMC: DDS(tune=..., adapt=...) draws noise of its own; expected neither")
 
     def step(self, state: State, denoise: Denoise, sigma: float, sigma_next: float, noise: Noise) -> State:
         z, log_weights = state.z, state.history.get("log_weights")
@@ -57,12 +68,12 @@ class TwistedSMC(Stepper):
             return replace(state, z=_pick(prior, _ancestors(log_weights, noise, 1)).squeeze(1), history=history)
         guided, spread = estimate.x0, sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
         poor = _effective(log_weights) < self.threshold * self.particles
-        if bool(poor.any()):
-            stay = torch.arange(self.particles, device=z.device).expand_as(log_weights)
-            kept = torch.where(poor[:, None], _ancestors(log_weights, noise, self.particles), stay)
-            z, prior, guided = (_pick(x, kept) for x in (z, prior, guided))
-            misfit = misfit.gather(1, kept)
-            log_weights = torch.where(poor[:, None], 0.0, log_weights)
+        # Drawn whether needed or not: the next draw of a cloud must not depend on the state of others.
+        kept = _ancestors(log_weights, noise, self.particles)
+        kept = torch.where(poor[:, None], kept, torch.arange(self.particles, device=z.device))
+        z, prior, guided = (_pick(x, kept) for x in (z, prior, guided))
+        misfit = misfit.gather(1, kept)
+        log_weights = torch.where(poor[:, None], 0.0, log_weights)
         shrink = (sigma_next / sigma) ** 2
         moved = guided + shrink * (z - guided) + spread * noise((self.particles, *z.shape[2:]))
         forwards = _log_normal(moved - prior - shrink * (z - prior), spread)

@@ -57,6 +57,14 @@ class PerpendicularPlanes(Prior):
                 f"PerpendicularPlanes: every is {every}, expected at least 2, or the first axis has no step"
             )
         by_axis = {axis: priors[axis] if isinstance(priors, Mapping) else priors for axis in axes}
+        first = by_axis[axes[0]]
+        for axis, prior in by_axis.items():
+            seen, expected = (prior.intensity, prior.channels), (first.intensity, first.channels)
+            if seen != expected:
+                raise ValueError(
+                    f"PerpendicularPlanes: intensity and channels of the prior of axis {axis} are {seen}, those of axis "
+                    f"{axes[0]} {expected}; expected the same, for all see one volume"
+                )
         if voxel_size is not None:
             for axis, prior in by_axis.items():
                 _check_pixels(prior, axis, voxel_size)

@@ -255,11 +255,20 @@ class TestTwistedSMC:
         assert many < 0.06
         assert many < few / 3
 
-    def test_needs_to_know_what_the_prior_says_without_guidance(self, dense):
-        p = replace(dense, prior=GaussianPrior(torch.zeros(N, dtype=torch.float64), 1.0))
+    @pytest.mark.parametrize("guidance", [POCS(), MCG(), DPSShift(), DAPS(), MBIR(), DDS(tune="sure")], ids=repr)
+    def test_refuses_guidance_that_weights_cannot_make_up_for(self, dense, guidance):
         source = NoiseSource(0, (N,), torch.float64)
-        with pytest.raises(ValueError, match="TwistedSMC: the guidance gives neither"):
-            walk(p, POCS(), TwistedSMC(8), schedules.edm(3, 5.0, 0.1), source, [0], start(source, 5.0, [0]))
+        with pytest.raises(ValueError, match="TwistedSMC: "):
+            walk(dense, guidance, TwistedSMC(8), schedules.edm(3, 5.0, 0.1), source, [0], start(source, 5.0, [0]))
+
+    @pytest.mark.parametrize("guidance", [DPS(), PiGDM("jacobian"), DDS(), DiffPIR()], ids=repr)
+    def test_a_cloud_does_not_see_its_company(self, dense, guidance):
+        source, sigmas = NoiseSource(0, (N,), torch.float64), schedules.edm(8, 5.0, 0.05)
+
+        def samples(numbers):
+            return walk(dense, guidance, TwistedSMC(16), sigmas, source, numbers, start(source, 5.0, numbers)).z
+
+        torch.testing.assert_close(samples([2, 0, 1])[1], samples([0])[0])
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +306,8 @@ class TestEveryCombination:
             "volume": lambda: SliceWise(GaussianPrior(zeros, 0.25)),
         }[kind]()
         truth = 0.5 * random(*shape, dtype=dtype)
-        p = Problem(A, A(truth), Gaussian(0.05), prior, TVz() if kind == "volume" else None)
+        coupling = TVz() if kind == "volume" and guidance.couples else None
+        p = Problem(A, A(truth), Gaussian(0.05), prior, coupling)
         source = NoiseSource(0, shape, dtype)
         state = walk(p, guidance, stepper, schedules.edm(3, 5.0, 0.05), source, [0, 1], start(source, 5.0, [0, 1]))
         assert state.z.shape == (2, *shape)
@@ -338,24 +348,27 @@ class TestEveryCombination:
 class TestTuning:
     """Noise levels that are guesses, found from the residual."""
 
-    def problem(self, guess, noise=0.1):
-        prior = GaussianPrior(torch.zeros(60), 0.25)
-        A = random(400, 60, seed=2, dtype=torch.float32) / 8
-        truth = 0.5 * random(60, seed=3, dtype=torch.float32)
-        y = A @ truth + noise * random(400, seed=4, dtype=torch.float32)
+    def problem(self, guess, noise=0.1, dtype=torch.float32):
+        # torch's complex normal numbers have variance 1/2 per component, the noise here is per component.
+        unit = 2**0.5 if dtype.is_complex else 1.0
+        prior = GaussianPrior(torch.zeros(60, dtype=dtype), 0.25)
+        A = random(400, 60, seed=2, dtype=dtype) / 8
+        truth = unit * 0.5 * random(60, seed=3, dtype=dtype)
+        y = A @ truth + unit * noise * random(400, seed=4, dtype=dtype)
         return Problem(Dense(A), y, Gaussian(guess), prior), truth
 
     def walked(self, p, guidance):
-        source = NoiseSource(0, (60,))
+        source = NoiseSource(0, (60,), p.operator.in_dtype)
         return walk(p, guidance, DDIM(1.0), schedules.edm(20, 5.0, 0.01), source, [0, 1], start(source, 5.0, [0, 1]))
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
     @pytest.mark.parametrize("guess", [0.01, 0.1, 1.0])
-    def test_discrepancy_finds_the_noise_level(self, guess):
-        p, truth = self.problem(guess)
+    def test_discrepancy_finds_the_noise_level(self, guess, dtype):
+        p, truth = self.problem(guess, dtype=dtype)
         state = self.walked(p, DDS(30, tune="discrepancy"))
         found = guess * state.history["noise variance"].flatten().sqrt()
         assert found.tolist() == pytest.approx([0.1, 0.1], rel=0.15)
-        known, _ = self.problem(0.1)
+        known, _ = self.problem(0.1, dtype=dtype)
         right = self.walked(known, DDS(30)).z.mean(0)
         assert float((state.z.mean(0) - truth).norm()) < 1.15 * float((right - truth).norm())
 
@@ -371,11 +384,12 @@ class TestTuning:
         tuned, trusted = (self.walked(p, guidance).z.mean(0) for guidance in (DDS(30, tune="sure"), DDS(30)))
         assert float((tuned - truth).norm()) < 0.8 * float((trusted - truth).norm())
 
-    def test_sure_needs_gaussian_noise(self):
+    @pytest.mark.parametrize("rule", ["sure", "discrepancy"])
+    def test_both_need_gaussian_noise(self, rule):
         p, _ = self.problem(0.1)
         p = replace(p, likelihood=TransmissionPoisson(100.0), measurements=torch.full((400,), 50.0))
-        with pytest.raises(ValueError, match="Stein's estimate needs Gaussian noise"):
-            self.walked(p, DDS(tune="sure"))
+        with pytest.raises(ValueError, match="needs Gaussian noise"):
+            self.walked(p, DDS(tune=rule))
 
     def test_unknown_rules_are_refused(self):
         with pytest.raises(ValueError, match="tune is 'gcv', expected None or one of"):

@@ -78,8 +78,14 @@ class TestVP:
         assert sigmas[-1] == 0
 
     def test_more_steps_than_times_is_an_error(self):
-        with pytest.raises(ValueError, match="must fall strictly"):
+        with pytest.raises(ValueError, match="2000 steps, expected at most 1000"):
             schedules.vp(2000)
+
+    @pytest.mark.parametrize(("sigma_max", "sigma_min"), [(80.0, 0.02), (60.0, 0.05), (1000.0, 0.0)])
+    def test_stays_within_the_range_of_the_prior(self, sigma_max, sigma_min):
+        sigmas = schedules.vp(50, None, sigma_max, sigma_min)
+        assert float(sigmas[0]) <= sigma_max
+        assert float(sigmas[-2]) >= sigma_min
 
 
 def test_start_at_keeps_what_is_below():

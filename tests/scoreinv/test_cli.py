@@ -153,11 +153,13 @@ def test_a_checkpoint_is_imported(command, tmp_path):
     scheduler = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
     options = ("--family", "diffusers", "--out", tmp_path / "prior", "--scale", 0.02, "--unit", "1/mm", "--air", -1)
+    options += ("--voxel-size", 1, 2)
     status, out, _ = command("import-checkpoint", tmp_path, *options)
     assert status == 0
     assert f"is in {tmp_path / 'prior'}" in out.replace("\n", "")
     prior = load_prior(tmp_path / "prior")
     assert (prior.intensity.scale, prior.intensity.unit, prior.air) == (0.02, "1/mm", -1.0)
+    assert prior.voxel_size == (1.0, 2.0)
 
 
 def test_a_family_that_is_not_known_is_named(command, tmp_path):

@@ -191,7 +191,7 @@ class TestSampling:
     def test_parts_that_have_no_such_setting_stay(self, asked):
         parts = asked("mcg", split="dds", iterations=3)
         assert (parts["guidance"], parts["stepper"]) == (METHODS["mcg"].guidance, METHODS["mcg"].stepper)
-        assert asked("dds-2024", iterations=3)["guidance"] == DDS(3, gamma=1.0, keep_noise=True)
+        assert asked("dds-2024", iterations=3)["guidance"] == DDS(3, gamma=400.0, keep_noise=True)
 
 
 class TestInput:

@@ -44,13 +44,15 @@ class Pick(LinearOperator):
     """Every third pixel of an image."""
 
     def __init__(self, shape=(8, 8)):
-        super().__init__(in_shape=shape, out_shape=(shape[0], 3), in_dtype=torch.float32, out_dtype=torch.float32)
+        super().__init__(
+            in_shape=shape, out_shape=(*shape[:-1], -(-shape[-1] // 3)), in_dtype=torch.float32, out_dtype=torch.float32
+        )
 
     def _apply(self, x):
         return x[..., ::3].clone()
 
     def _adjoint(self, y):
-        x = y.new_zeros(*y.shape[:-2], *self.in_shape)
+        x = y.new_zeros(*y.shape[:-1], self.in_shape[-1])
         x[..., ::3] = y
         return x
 
@@ -254,7 +256,6 @@ def test_unusual_voxels_are_mentioned(prior, caplog):
 def test_the_default_schedule_fits_the_scale_of_the_prior(tau, mean):
     """The closed form posterior, whatever the network's units: half the pixels seen with noise tau / 2."""
     operator, n = Pick((30, 30)), 40
-    operator.out_shape = (30, 10)
     y = torch.full((30, 10), mean + tau)
     prior = GaussianPrior(torch.full((30, 30), mean), tau**2)
     result = solve(operator, y, prior, likelihood=Gaussian(tau / 2), samples=n, progress=False)
@@ -292,3 +293,45 @@ def test_coupling_follows_the_slices_and_leaves_frames_alone(scan, prior):
     frames = Stack([Pick(), Pick()])
     result = solve(frames, torch.ones(2, 8, 3), image, likelihood=Gaussian(0.1), steps=2, progress=False)
     assert result.config["coupling"] is None
+
+
+def test_methods_without_a_place_for_a_coupling_go_without_and_refuse_one(scan, prior):
+    assert small(scan, prior, method="pocs", steps=2).config["coupling"] is None
+    with pytest.raises(ValueError, match=r"POCS.* has no place for TVz"):
+        small(scan, prior, method="pocs", coupling=TVz())
+
+
+def test_twisted_particles_start_from_noise_alone():
+    image = GaussianPrior(torch.zeros(2, 3), 1.0)
+    operator = Pick((2, 3))
+    settings = {"likelihood": Gaussian(0.1), "method": "smc", "steps": 4, "progress": False}
+    assert solve(operator, torch.ones(2, 1), image, samples=2, **settings).samples.shape == (2, 2, 3)
+    with pytest.raises(ValueError, match="starts its particles from noise alone, got init"):
+        solve(operator, torch.ones(2, 1), image, init=torch.zeros(2, 3), **settings)
+
+
+def test_channels_of_a_network_are_not_slices():
+    class Colours(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, x, time):
+            assert x.shape[1] == 3
+            return self.weight * x
+
+    prior = NetworkPrior(Colours(), channels=3, precision="fp32", multiple=1)
+    result = solve(
+        Pick((3, 8, 8)),
+        torch.ones(3, 8, 3),
+        prior,
+        likelihood=Gaussian(0.1),
+        steps=3,
+        samples=3,
+        max_slices=2,
+        progress=False,
+    )
+    assert result.samples.shape == (3, 3, 8, 8)
+    assert result.config["coupling"] is None
+    with pytest.raises(ValueError, match=r"has 3 channels, .* expected \(3, y, x\)"):
+        solve(Pick((4, 8, 8)), torch.ones(4, 8, 3), prior, likelihood=Gaussian(0.1), progress=False)

@@ -54,7 +54,7 @@ def import_checkpoint(
         parametrisation=parametrisation_of(checkpoint.parametrisation),
         channels=checkpoint.channels,
     )
-    save_prior(out, prior, checkpoint.arguments, _card(Path(path), family, prior), checkpoint.architecture)
+    save_prior(out, prior, checkpoint.arguments, _card(Path(path), family, prior), checkpoint.architecture, half=False)
     return prior
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from scoreinv.operators import Gaussian
-from scoreinv.priors import GaussianPrior, PerpendicularPlanes, Prior, SliceWise, Tiled
+from scoreinv.priors import GaussianPrior, IntensityMap, PerpendicularPlanes, Prior, SliceWise, Tiled
 
 
 def noisy(*shape, seed=0):
@@ -107,6 +107,12 @@ class TestPerpendicularPlanes:
         message = r"across axis 1 have pixels of 5 x 2 mm, expected square ones of 1.5 to 3 mm"
         with pytest.raises(ValueError, match=message):
             PerpendicularPlanes(prior, voxel_size=(5.0, 2.0, 2.0))
+
+    def test_priors_of_different_units_are_refused(self):
+        other = Scaled(1.0)
+        other.intensity = IntensityMap(0.02)
+        with pytest.raises(ValueError, match="expected the same, for all see one volume"):
+            PerpendicularPlanes({0: Scaled(1.0), 1: other})
 
     @pytest.mark.parametrize(
         ("settings", "message"),
