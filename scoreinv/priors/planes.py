@@ -62,7 +62,7 @@ class PerpendicularPlanes(Prior):
             seen, expected = (prior.intensity, prior.channels), (first.intensity, first.channels)
             if seen != expected:
                 raise ValueError(
-                    f"PerpendicularPlanes: intensity and channels of the prior of axis {axis} are {seen}, those of axis "
+                    f"PerpendicularPlanes: intensity and channels of the prior of axis {axis} are {seen}, of axis "
                     f"{axes[0]} {expected}; expected the same, for all see one volume"
                 )
         if voxel_size is not None:
