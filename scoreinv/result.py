@@ -8,14 +8,17 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scoreinv.operators import Likelihood, LinearOperator
+from scoreinv.operators import Likelihood, LinearOperator, Volume
 from scoreinv.samplers import Step
+
+if TYPE_CHECKING:
+    from scoreinv.io import Image
 
 log = logging.getLogger("scoreinv")
 _MOST_NUMBERS = 10_000  # of an array that the record repeats
@@ -71,8 +74,12 @@ class Reconstruction:
         """Total seconds in network, operator and the rest."""
         return {part: sum(getattr(step, part) for step in self.diagnostics) for part in ("network", "operator", "rest")}
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: str | os.PathLike[str], grid: Image | Volume | None = None) -> Path:
         """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all.
+
+        Args:
+            folder: made if it is not there.
+            grid: where the images lie, as `write_image` takes it; None centres them at 0.
 
         What an earlier result left in the folder is removed. Complex images are stored as such. NIfTI cannot leave the
         voxel size open: where it is unknown the files say 1 mm, and "voxel_size" in the record is null.
@@ -82,12 +89,13 @@ class Reconstruction:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         remove_saved(folder)
-        if self.voxel_size is None:
+        if self.voxel_size is None and grid is None:
             log.warning("%s: the voxel size is unknown; the NIfTI files say 1 mm", folder)
         images = {"mean": self.mean, "std": self.std}
         images |= {f"sample_{k:03d}": sample for k, sample in enumerate(self.samples) if len(self.samples) > 1}
         for name, image in images.items():
-            write_image(folder / f"{name}.nii.gz", image.cpu(), voxel_size=self.voxel_size or (1.0, 1.0, 1.0))
+            voxel_size = (self.voxel_size or (1.0, 1.0, 1.0)) if grid is None else None
+            write_image(folder / f"{name}.nii.gz", image.cpu(), grid, voxel_size)
         record = {
             "config": self.config,
             "voxel_size": self.voxel_size,

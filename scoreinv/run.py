@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scoreinv import baselines
 from scoreinv.config import Grid, Phantom, RunSettings, Sampling, Scan, dump_settings
-from scoreinv.io import Projections
+from scoreinv.io import Image, Projections
 from scoreinv.operators import (
     ConeBeamCT,
     ConeBeamGeometry,
@@ -46,12 +46,14 @@ class Case:
         measurements: line integrals, `operator.out_shape`.
         likelihood: their noise.
         reference: the truth, or the best there is; 1/mm.
+        place: where the results lie in the patient: the image that was scanned, or the operator's volume.
     """
 
     operator: CTOperator
     measurements: Tensor
     likelihood: Likelihood
     reference: Tensor | None
+    place: Image | Volume
 
 
 def run(
@@ -79,14 +81,14 @@ def run(
     spacing = case.operator.volume.voxel_size
     say(f"{settings.name}: {case.operator}, voxels {' x '.join(f'{size:g}' for size in spacing)} mm")
     if case.reference is not None:
-        write_image(out / "reference.nii.gz", case.reference, voxel_size=spacing)
+        write_image(out / "reference.nii.gz", case.reference, case.place)
     images: dict[str, Tensor] = {}
     metrics: dict[str, dict[str, float]] = {}
     for method in settings.methods:
         begun = time.perf_counter()
         images[method] = reconstruct(method, case, prior, settings.sampling, out, progress)
         row = {"seconds": time.perf_counter() - begun}
-        write_image(out / f"{method}.nii.gz", images[method], voxel_size=spacing)
+        write_image(out / f"{method}.nii.gz", images[method], case.place)
         if case.reference is not None:
             row = {"psnr": psnr(images[method], case.reference), "ssim": ssim(images[method], case.reference)} | row
         metrics[method] = row
@@ -141,7 +143,7 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         coupling="auto" if sampling.coupling == "auto" else None,
         progress=progress,
     )
-    result.save(out / method)
+    result.save(out / method, case.place)
     return result.mean
 
 
@@ -168,7 +170,7 @@ def load_case(settings: RunSettings) -> Case:
         from scoreinv.io import read_image
 
         image = read_image(source.volume)
-        return simulate(image.data, image.voxel_size, settings.scan)
+        return replace(simulate(image.data, image.voxel_size, settings.scan), place=image)
     return simulate(phantom(source.phantom), source.phantom.voxel_size, settings.scan)
 
 
@@ -189,10 +191,10 @@ def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> 
     truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
     expected = operator(truth)
     if scan.photons is None:
-        return Case(operator, expected, Gaussian(1e-3), truth)
+        return Case(operator, expected, Gaussian(1e-3), truth, volume)
     generator = torch.Generator().manual_seed(scan.seed)
     counts = TransmissionPoisson(scan.photons).simulate(expected, generator).clamp(min=1)
-    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth)
+    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth, volume)
 
 
 def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
@@ -232,7 +234,7 @@ def _measured(settings: RunSettings) -> Case:
         log.info("noise of the line integrals, estimated from their own roughness: %s", likelihood)
     else:
         likelihood = likelihood.subset(0, source.every)
-    return Case(_operator(geometry.subset(0, source.every), volume), part, likelihood, reference)
+    return Case(_operator(geometry.subset(0, source.every), volume), part, likelihood, reference, volume)
 
 
 def _prepared(projections: Projections, n: int) -> tuple[Geometry, Tensor, Gaussian | None]:

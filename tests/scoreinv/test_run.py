@@ -12,7 +12,7 @@ import scoreinv.run as run_module
 from scoreinv import baselines, load_prior
 from scoreinv import metrics as metrics_module
 from scoreinv.config import DEMO, Grid, RunSettings, Sampling, Scan, load_settings, resolve
-from scoreinv.io import Projections, read_image, write_image, write_projections
+from scoreinv.io import Image, Projections, read_image, write_image, write_projections
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
 from scoreinv.run import _binned, _grid, circular_geometry, load_case, noise_level, reconstruct, run, simulate
@@ -54,6 +54,21 @@ def lifted_prior(tmp_path, spacing, axes):
     ]
     silent(resolve(RunSettings, TINY, changes), tmp_path)
     return json.loads((tmp_path / "dds" / "reconstruction.json").read_text())["config"]["prior"]
+
+
+def test_results_lie_where_the_scan_lay(tmp_path):
+    """A rotated and shifted input: voxel by voxel, its grid is that of every output."""
+    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    hu = torch.full((4, 16, 16), -1000.0)
+    hu[:, 4:12, 4:12] = 0.0
+    write_image(tmp_path / "scan.nii.gz", Image(hu, (3.0, 4.0, 4.0), (10.0, -20.0, 30.0), turn))
+    changes = [f"input={{volume: {tmp_path / 'scan.nii.gz'}}}", "methods=[fdk, dds]", "sampling.samples=1"]
+    silent(resolve(RunSettings, TINY, changes), tmp_path / "out")
+    scan = read_image(tmp_path / "scan.nii.gz")
+    for name in ("reference.nii.gz", "fdk.nii.gz", "dds.nii.gz", "dds/mean.nii.gz"):
+        result = read_image(tmp_path / "out" / name)
+        assert result.origin == pytest.approx(scan.origin, abs=1e-4)
+        np.testing.assert_allclose(result.direction, scan.direction, atol=1e-6)
 
 
 class TestAxes:
@@ -166,7 +181,7 @@ class TestSampling:
     def asked(self, monkeypatch, tmp_path):
         case = simulate(torch.zeros(2, 8, 8), (16.0, 16.0, 16.0), Scan(views=3))
         prior = load_prior("ct-128")
-        result = SimpleNamespace(save=lambda folder: None, mean=None)
+        result = SimpleNamespace(save=lambda folder, grid: None, mean=None)
 
         def call(method, **sampling):
             seen = {}
