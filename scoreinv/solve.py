@@ -82,7 +82,7 @@ def solve(
         ValueError, TypeError: if shapes, dtypes, units or names do not fit together.
         Diverged: if the state is not finite any more; it carries the last finite one.
     """
-    _check_settings(prior, method, steps, samples, max_slices, schedule)
+    _check_settings(prior, likelihood, method, steps, samples, max_slices, schedule)
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(measurements)
     likelihood.check(measurements, operator.out_shape)
@@ -128,10 +128,18 @@ def solve(
 
 
 def _check_settings(
-    prior: Prior, method: str, steps: int, samples: int, max_slices: int | None, schedule: Tensor | None
+    prior: Prior,
+    likelihood: Likelihood | None,
+    method: str,
+    steps: int,
+    samples: int,
+    max_slices: int | None,
+    schedule: Tensor | None,
 ) -> None:
     if method not in METHODS:
         raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
+    if likelihood is not None and not isinstance(likelihood, Likelihood):
+        raise TypeError(f"solve: likelihood is {likelihood!r}, expected a noise model such as Gaussian({likelihood!r})")
     if not isinstance(prior, Prior):
         raise TypeError(f"solve: prior is {prior!r}, expected a Prior; load_prior({prior!r}) makes one of a name")
     for name, value in (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 
 class Section(BaseModel):
@@ -71,3 +71,14 @@ class TrainSettings(Section):
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the hardware has it")
     checkpoint_every: int = Field(500, ge=1)
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _crops_fit_the_network(self) -> Self:
+        multiple = 2 ** (len(self.network.channels) - 1)
+        for phase in self.phases:
+            if phase.crop % multiple:
+                raise ValueError(
+                    f"crop is {phase.crop}, expected a multiple of {multiple}: the network halves its images "
+                    f"{len(self.network.channels) - 1} times"
+                )
+        return self

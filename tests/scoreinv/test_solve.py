@@ -269,6 +269,7 @@ def test_the_default_schedule_fits_the_scale_of_the_prior(tau, mean):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
+        ({"likelihood": 0.02}, TypeError, r"likelihood is 0.02, expected a noise model such as Gaussian\(0.02\)"),
         ({"samples": 0}, ValueError, "samples is 0, expected at least 1"),
         ({"steps": 0}, ValueError, "steps is 0, expected at least 1"),
         ({"max_slices": 0}, ValueError, "max_slices is 0, expected at least 1"),

@@ -62,6 +62,11 @@ def scans(tmp_path):
     return folder
 
 
+def test_crops_that_the_network_cannot_halve_are_refused():
+    with pytest.raises(ValueError, match="crop is 15, expected a multiple of 2"):
+        settings("phases=[{steps: 1, crop: 15, batch: 1}]")
+
+
 class TestTrain:
     def test_half_precision_trains(self, tmp_path):
         # In a process of its own: accelerate keeps the precision of the first run for the life of a process.
