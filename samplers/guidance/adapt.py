@@ -59,6 +59,7 @@ class LoRA:
     ) -> Tensor:
         """The adapted network's E[x0 | z], (samples, *image); factors stay in `history["lora"]`, one set a sample."""
         prior = problem.prior
+        # `slices` refuses every prior without a network; the contract of priors does not know of networks.
         network = prior.slices(z[0])[0].network  # type: ignore[attr-defined]
         if "lora" not in history:
             drawn = {name: noise((self.rank, _fan_in(w)), torch.float32) for name, w in _weights(network).items()}

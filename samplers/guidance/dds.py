@@ -35,7 +35,7 @@ class DDS(Guidance):
         iterations: of conjugate gradients per noise level, at most.
         tolerance: relative residual at which they stop.
         gamma: the published constant in place of what r says, 1 / r^2 = ||H|| / gamma; infinite for data without
-            noise. The coupling's threshold is then counted in data_std, not in r.
+            noise. The coupling's threshold is then counted in data_std, not in r; at infinite gamma it vanishes.
         keep_noise: leave eps that of the network, as published, not that of the guided estimate.
         tune: "discrepancy" where the likelihood's noise level is a guess: its factor is found from the residual at
             every level, and left in `history["noise variance"]`. "sure" where the noise is Gaussian and known: r is

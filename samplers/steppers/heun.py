@@ -16,7 +16,7 @@ class Heun(Stepper):
 
     Args:
         churn: relative rise of the noise level before each step, gamma_i of the paper, at most sqrt(2) - 1; 0 follows
-            the probability flow.
+            the probability flow. The level may rise above the schedule's first.
         churn_range: levels at which it rises.
         noise_factor: S_noise of the paper.
     """

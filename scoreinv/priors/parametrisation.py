@@ -21,6 +21,7 @@ from scoreinv.priors.vp import VPLevels, discrete_levels
 Network = Callable[[Tensor, Tensor], Any]
 
 
+@dataclass(frozen=True)
 class Parametrisation(ABC):
     """From a network to a denoiser; `kind` and its fields describe it in plain JSON."""
 
@@ -147,7 +148,7 @@ def parametrisation_of(description: Mapping[str, Any]) -> Parametrisation:
 
 def describe_parametrisation(parametrisation: Parametrisation) -> dict[str, Any]:
     """Plain JSON that `parametrisation_of` reads."""
-    return {"kind": parametrisation.kind} | dataclasses.asdict(parametrisation)  # type: ignore[call-overload]
+    return {"kind": parametrisation.kind} | dataclasses.asdict(parametrisation)
 
 
 def answer(network: Network, x: Tensor, label: Tensor) -> Tensor:

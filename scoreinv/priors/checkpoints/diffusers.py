@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.priors.checkpoints.files import Checkpoint, checked, load_file
+from scoreinv.priors.vp import cosine_betas, linear_betas, scaled_linear_betas
 
 _PREDICTIONS = ("epsilon", "sample", "v_prediction")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -101,13 +100,11 @@ def _betas(scheduler: Mapping[str, Any], name: str) -> list[float]:
     start, end = float(scheduler.get("beta_start", 1e-4)), float(scheduler.get("beta_end", 0.02))
     steps = int(scheduler.get("num_train_timesteps", 1000))
     if schedule == "linear":
-        return torch.linspace(start, end, steps, dtype=torch.float64).tolist()
+        return linear_betas(start, end, steps).tolist()
     if schedule == "scaled_linear":
-        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64).square().tolist()
+        return scaled_linear_betas(start, end, steps).tolist()
     if schedule == "squaredcos_cap_v2":
-        # Nichol & Dhariwal 2021, eq. 17.
-        abar = [math.cos((i / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 1)]
-        return [min(1 - after / before, 0.999) for before, after in itertools.pairwise(abar)]
+        return cosine_betas(steps).tolist()
     raise ValueError(
         f"read_checkpoint: {name} has beta_schedule {schedule!r}, expected 'linear', 'scaled_linear' or "
         "'squaredcos_cap_v2'; or give the list as scheduler={'trained_betas': [...]}"
