@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Stack
-from scoreinv.priors import Prior, SliceWise
+from scoreinv.priors import IntensityMap, Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
 from scoreinv.samplers import (
     METHODS,
@@ -29,8 +29,10 @@ from scoreinv.samplers import (
     start,
     walk,
 )
-from scoreinv.samplers.guidance import Guidance
+from scoreinv.samplers.guidance import Guidance, Quadratic
 from scoreinv.samplers.loop import Callback
+
+SCALE_ITERATIONS = 5
 
 log = logging.getLogger("scoreinv")
 
@@ -86,6 +88,7 @@ def solve(
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(measurements)
     likelihood.check(measurements, operator.out_shape)
+    prior = _at_scale(prior, operator, measurements, likelihood)
     preset, chunk = METHODS[method], max_slices or 8
     lifted = _lift(prior, operator, slice_axis, chunk)
     guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
@@ -115,6 +118,7 @@ def solve(
         operator=operator,
         likelihood=likelihood,
         prior=prior,
+        intensity=prior.intensity,
         method=method,
         guidance=guidance,
         stepper=stepper,
@@ -202,6 +206,21 @@ def _default_likelihood(measurements: Tensor) -> Gaussian:
         raise ValueError("solve: measurements are all zero; expected data, or give a likelihood")
     log.info("solve: no likelihood given; Gaussian with sigma = 0.01 rms(measurements) = %.4g", sigma)
     return Gaussian(sigma)
+
+
+def _at_scale(prior: Prior, operator: LinearOperator, measurements: Tensor, likelihood: Likelihood) -> Prior:
+    """The prior with its scale found in a first reconstruction, where data have a scale of their own.
+
+    That is the weighted least-squares image after a few conjugate gradients: early enough to hold little noise.
+    """
+    if prior.intensity.percentile is None:
+        return prior
+    zero = torch.zeros(operator.in_shape, dtype=operator.in_dtype, device=measurements.device)
+    near = Quadratic.at(zero, Problem(operator, measurements, likelihood, prior.scaled(IntensityMap())))
+    first = near.solve(near.pull, 0.0, SCALE_ITERATIONS, 0.0).x
+    prior = prior.scaled(prior.intensity.fitted(first))
+    log.info("solve: 1 in the prior's units is %.4g in the data's", prior.intensity.scale)
+    return prior
 
 
 def _lift(prior: Prior, operator: LinearOperator, slice_axis: int, max_slices: int) -> Prior:

@@ -10,5 +10,6 @@ from scoreinv.samplers.guidance.mbir import MBIR
 from scoreinv.samplers.guidance.mcg import MCG
 from scoreinv.samplers.guidance.pigdm import PiGDM
 from scoreinv.samplers.guidance.pocs import POCS
+from scoreinv.samplers.guidance.quadratic import Quadratic
 
-__all__ = ["DAPS", "DDS", "DPS", "MBIR", "MCG", "POCS", "DPSShift", "DiffPIR", "Guidance", "LoRA", "PiGDM"]
+__all__ = ["DAPS", "DDS", "DPS", "MBIR", "MCG", "POCS", "DPSShift", "DiffPIR", "Guidance", "LoRA", "PiGDM", "Quadratic"]

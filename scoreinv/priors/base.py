@@ -7,6 +7,7 @@ wrapped to this form, so no sampler ever meets another convention.
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -70,6 +71,12 @@ class Prior(ABC):
     def of_window(self, y: slice, x: slice) -> Prior:
         """The prior of this window of an image; itself, unless places differ."""
         return self
+
+    def scaled(self, intensity: IntensityMap) -> Prior:
+        """The prior with another map to image units, such as one whose scale was found in the data."""
+        prior = copy.copy(self)
+        prior.intensity = intensity
+        return prior
 
     def slices(self, z: Tensor) -> tuple[Prior, Tensor]:
         """The prior underneath, whose network sees images, and the images (n, y, x) that it sees of one z (*image)."""

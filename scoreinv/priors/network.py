@@ -86,19 +86,27 @@ class NetworkPrior(Prior):
         """This prior, told what the image goes with, by classifier-free guidance (Ho and Salimans 2022).
 
         Args:
-            reference: (y, x) for one image, or (slices, y, x) for those of a volume; the network's units for it.
+            reference: (y, x) for one image, or (slices, y, x) for those of a volume; magnitudes of any unit where the
+                intensity of images is found in the data, else the network's units for it.
             weight: of the reference: 0 ignores it, 1 believes it, more exaggerates it.
 
         Raises:
             ValueError: if the network was not trained with a reference.
         """
-        wanted = getattr(getattr(self.network, "config", None), "in_channels", None)
-        if wanted is not None and wanted <= self.channels:
+        if self._references == 0:
             raise ValueError(
-                f"{self}.conditioned: the network takes {wanted} channels, all of them the image's; expected one that "
-                "was trained with a reference"
+                f"{self}.conditioned: the network takes {self.channels} channels, all of them the image's; expected "
+                "one that was trained with a reference"
             )
+        if self.intensity.percentile is not None:
+            reference = self.intensity.fitted(reference).to_network(reference)
         return self._seeing(reference, weight)
+
+    @property
+    def _references(self) -> int | None:
+        """Channels the network takes beyond the image's; None if it does not say."""
+        taken = getattr(getattr(self.network, "config", None), "in_channels", None)
+        return None if taken is None else taken - self.channels
 
     def of_slices(self, indices: Tensor) -> NetworkPrior:
         if self._reference is None or self._reference.ndim == 2:
@@ -143,7 +151,7 @@ class NetworkPrior(Prior):
 
     def _guided(self, images: Tensor, sigma: Tensor, padding: list[int]) -> Tensor:
         if self._reference is None:
-            return self.parametrisation.denoise(self._call, images, sigma)
+            return self.parametrisation.denoise(self._untold, images, sigma)
         reference = self._reference.to(images).reshape(-1, 1, *self._reference.shape[-2:])
         reference = nn.functional.pad(reference, padding, value=self.air)
         # The parts of a complex image, or a lone image and its twin, share one reference.
@@ -156,8 +164,11 @@ class NetworkPrior(Prior):
             return self.parametrisation.denoise(network, images, sigma)
 
         x0 = told(reference)
-        # The null reference of training is zero.
         return x0 if self._weight == 1 else torch.lerp(told(torch.zeros_like(reference)), x0, self._weight)
+
+    def _untold(self, x: Tensor, label: Tensor) -> Any:
+        # The null reference of training is zero.
+        return self._call(nn.functional.pad(x, [0, 0, 0, 0, 0, self._references or 0]), label)
 
     def _call(self, x: Tensor, label: Tensor) -> Any:
         return torch.func.functional_call(self.network, dict(self._weights), (x, label))

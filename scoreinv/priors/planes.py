@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.priors.base import Prior
+from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.slicewise import SliceWise
 
 MODES = ("alternate", "random", "average")
@@ -93,6 +95,12 @@ class PerpendicularPlanes(Prior):
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         x0, vjps = zip(*(plane.linearise(z, sigma) for plane in self.planes), strict=True)
         return torch.stack(x0).mean(0), lambda v: torch.stack([vjp(v) for vjp in vjps]).mean(0)
+
+    def scaled(self, intensity: IntensityMap) -> Prior:
+        prior = copy.copy(self)
+        prior.planes = [SliceWise(plane.prior.scaled(intensity), plane.axis, plane.max_slices) for plane in self.planes]
+        prior.intensity = intensity
+        return prior
 
     def error(self, sigma: float) -> float:
         return self.planes[0].error(sigma)

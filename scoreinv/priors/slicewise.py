@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.priors.base import Prior
+from scoreinv.priors.intensity import IntensityMap
 
 
 class SliceWise(Prior):
@@ -59,6 +60,9 @@ class SliceWise(Prior):
 
     def adapted(self, weights: Mapping[str, Tensor]) -> Prior:
         return SliceWise(self.prior.adapted(weights), self.axis, self.max_slices)
+
+    def scaled(self, intensity: IntensityMap) -> Prior:
+        return SliceWise(self.prior.scaled(intensity), self.axis, self.max_slices)
 
     def error(self, sigma: float) -> float:
         return self.prior.error(sigma)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
+from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.network import NetworkPrior
-from scoreinv.training.data import volume_paths
+from scoreinv.training.data import MODALITIES, subjects
 from scoreinv.training.settings import TrainSettings
 
 
@@ -16,15 +17,16 @@ def card(settings: TrainSettings, prior: NetworkPrior, steps: int) -> str:
     errors = "\n".join(f"| {sigma:g} | {error:.4f} |" for sigma, error in prior.errors)
     sources = "\n".join(f"- {line}" for line in _sources(settings))
     low, high = settings.data.voxel_size
+    modality = MODALITIES[settings.data.modality]
     return f"""# {settings.name}
 
 {settings.description}
 
 | | |
 |---|---|
-| modality | CT, axial slices |
-| network units | HU / 1000, unclipped; air is {prior.air:g} |
-| image units | {prior.intensity.unit}, x = {prior.intensity.scale:g} x_net + {prior.intensity.offset:g} |
+| modality | {modality.title} |
+| network units | {modality.units}; air is {prior.air:g} |
+| image units | {_image_units(prior.intensity)} |
 | voxel size | {low:g} to {high:g} mm |
 | noise levels | sigma {prior.sigma_min:g} to {prior.sigma_max:g} (network units) |
 | preconditioning | EDM, sigma_data {prior.data_std:g} |
@@ -39,7 +41,7 @@ Research use, not a medical device.
 
 ## Validation
 
-Rms denoising error on slices that were not trained on, network units (0.001 is 1 HU):
+Rms denoising error on slices that were not trained on, network units:
 
 | sigma | error |
 |---|---|
@@ -49,7 +51,7 @@ Rms denoising error on slices that were not trained on, network units (0.001 is 
 
 def _sources(settings: TrainSettings) -> list[str]:
     """A line for each source of the data that were in fact trained on, with what is said of its licence."""
-    left = [path.name for path in volume_paths(settings.data)]
+    left = [path.name for paths in subjects(settings.data) for path in paths]
     lines = []
     for pattern, licence in settings.licences.items():
         if matched := [name for name in left if fnmatch(name, pattern)]:
@@ -60,3 +62,9 @@ def _sources(settings: TrainSettings) -> list[str]:
     if settings.data.phantoms:
         lines.append(f"procedural phantoms of scoreinv.phantoms ({settings.data.phantoms})")
     return lines
+
+
+def _image_units(intensity: IntensityMap) -> str:
+    if intensity.percentile is not None:
+        return "those of the operator; the scale is found for every scan"
+    return f"{intensity.unit}, x = {intensity.scale:g} x_net + {intensity.offset:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -34,13 +34,21 @@ class NetworkSettings(Section):
 
 
 class DataSettings(Section):
-    """CT volumes in HU to cut axial training images from."""
+    """Volumes to cut axial training images from."""
 
-    folder: Path | None = Field(None, description="folder of NIfTI or MHA volumes in HU")
-    files: tuple[str, ...] = Field((), description="names within the folder; all volumes if empty")
+    modality: Literal["ct", "mr"] = Field("ct", description="ct: volumes in HU; mr: magnitudes of any unit")
+    folder: Path | None = Field(None, description="folder of NIfTI or MHA volumes")
+    files: tuple[str | tuple[str, ...], ...] = Field(
+        (),
+        description="names within the folder, those of one subject's contrasts in a list of their own; all volumes, "
+        "each a subject, if empty",
+    )
     phantoms: int = Field(0, ge=0, description="procedural anatomies beside them")
     phantom_share: float = Field(0.5, ge=0, le=1, description="probability of drawing a phantom where both exist")
     voxel_size: Range = Field((1.5, 3.0), description="smallest and largest pixel, mm")
+    reference_dropout: float = Field(
+        0.5, ge=0, le=1, description="probability of no reference, where the modality has references"
+    )
 
 
 class Phase(Section):
@@ -65,7 +73,7 @@ class TrainSettings(Section):
     learning_rate: float = Field(4e-4, gt=0)
     warmup: int = Field(200, ge=0, description="steps of rising learning rate; it ends in a cosine to zero")
     ema: float = Field(0.999, gt=0, lt=1, description="decay of the weights' moving average")
-    data_std: float = Field(0.5, gt=0, description="of training images, HU/1000")
+    data_std: float = Field(0.5, gt=0, description="of training images, network units")
     log_sigma: tuple[float, float] = Field((-1.2, 1.3), description="mean and spread of ln(sigma) in training")
     sigma_range: Range = (0.005, 20.0)
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$", description="auto: bf16 where the hardware has it")

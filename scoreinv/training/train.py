@@ -24,13 +24,14 @@ from torch import Tensor, nn
 
 from scoreinv.io import atomic_path
 from scoreinv.priors.architectures import build_network
-from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.network import NetworkPrior, bf16_pays
-from scoreinv.priors.parametrisation import EDM
+from scoreinv.priors.parametrisation import EDM, answer
 from scoreinv.priors.storage import save_prior
 from scoreinv.training.card import card
-from scoreinv.training.data import CropSampler, load_groups, rng_of
+from scoreinv.training.data import MODALITIES, load_groups
+from scoreinv.training.modality import Modality
 from scoreinv.training.settings import NetworkSettings, Phase, TrainSettings
+from scoreinv.training.slices import CropSampler, rng_of
 
 log = logging.getLogger("scoreinv")
 
@@ -40,7 +41,7 @@ _WITHOUT_EFFECT = ("name", "description", "licences", "checkpoint_every")
 
 
 def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkPrior:
-    """Train a prior of CT slices; continues from `out/checkpoint.pt` if it is there.
+    """Train a prior of slices; continues from `out/checkpoint.pt` if it is there.
 
     Beside the checkpoint stand the resolved settings, `config.yaml`, and the course of the loss, `log.jsonl`.
 
@@ -60,7 +61,8 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     checkpoint = out / "checkpoint.pt"
     saved = _read(checkpoint, settings, accelerator.device) if checkpoint.is_file() else None
     sampler, validation = load_groups(settings.data, settings.seed)
-    arguments = network_arguments(settings.network)
+    modality = MODALITIES[settings.data.modality]
+    arguments = network_arguments(settings.network, modality)
     torch.manual_seed(settings.seed)
     network = build_network(arguments)
     average = copy.deepcopy(network).requires_grad_(False).to(accelerator.device)
@@ -85,9 +87,9 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
         rng = rng_of(settings.seed, step, accelerator.process_index)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _rate(step, settings.warmup, total)
-        clean = sampler.draw(rng, phase.batch, phase.crop).to(accelerator.device)
+        images = sampler.draw(rng, phase.batch, phase.crop).to(accelerator.device)
         with accelerator.autocast():
-            loss = edm_loss(model, clean, rng, settings)
+            loss = edm_loss(model, images, rng, settings)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -101,11 +103,12 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
         average,
         data_std=settings.data_std,
         sigma_range=settings.sigma_range,
-        intensity=IntensityMap.attenuation(),
-        air=-1.0,
+        intensity=modality.intensity,
+        air=modality.air,
         voxel_size=settings.data.voxel_size,
         multiple=2 ** (len(settings.network.channels) - 1),
         name=settings.name,
+        channels=modality.channels,
     )
     crop = settings.phases[-1].crop
     prior.errors = validate(prior, validation, crop, settings.seed)
@@ -114,14 +117,23 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     return prior
 
 
-def edm_loss(model: nn.Module, clean: Tensor, rng: np.random.Generator, settings: TrainSettings) -> Tensor:
-    """Mean of lambda(sigma) |D(x + sigma n; sigma) - x|^2 with lambda = (sigma^2 + s^2) / (sigma s)^2, s = data_std."""
+def edm_loss(model: nn.Module, images: Tensor, rng: np.random.Generator, settings: TrainSettings) -> Tensor:
+    """Mean of lambda(sigma) |D(x + sigma n; sigma) - x|^2 with lambda = (sigma^2 + s^2) / (sigma s)^2, s = data_std.
+
+    `images` are (batch, channels, y, x); channels beyond those of the modality's image are told without noise.
+    """
+    channels = MODALITIES[settings.data.modality].channels
+    clean, reference = images[:, :channels], images[:, channels:]
     mean, spread = settings.log_sigma
     low, high = settings.sigma_range
     sigma = np.exp(rng.normal(mean, spread, len(clean))).clip(low, high).astype(np.float32)
     noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32)).to(clean.device)
     s = torch.from_numpy(sigma).to(clean.device)
-    denoised = EDM(settings.data_std).denoise(model, clean + s[:, None, None, None] * noise, s)
+
+    def told(x: Tensor, label: Tensor) -> Tensor:
+        return answer(model, torch.cat([x, reference], 1), label)
+
+    denoised = EDM(settings.data_std).denoise(told, clean + s[:, None, None, None] * noise, s)
     weight = (s**2 + settings.data_std**2) / (s * settings.data_std) ** 2
     return (weight[:, None, None, None] * (denoised - clean) ** 2).mean()
 
@@ -130,7 +142,7 @@ def validate(
     prior: NetworkPrior, sampler: CropSampler, crop: int, seed: int, images: int = 24
 ) -> tuple[tuple[float, float], ...]:
     """Pairs (sigma, rms denoising error) on validation crops, network units."""
-    clean = sampler.draw(rng_of(seed, 0, 0, 1), images, crop)[:, 0]
+    clean = sampler.draw(rng_of(seed, 0, 0, 1), images, crop)[:, : prior.channels]
     noise = torch.from_numpy(rng_of(seed, 0, 0, 2).standard_normal(clean.shape, dtype=np.float32))
     low, high = prior.sigma_min, prior.sigma_max
     errors = []
@@ -141,12 +153,12 @@ def validate(
     return tuple(errors)
 
 
-def network_arguments(settings: NetworkSettings) -> dict[str, Any]:
+def network_arguments(settings: NetworkSettings, modality: Modality) -> dict[str, Any]:
     """Arguments of diffusers' UNet2DModel: attention at the lowest level only, where it is cheap."""
     levels = len(settings.channels)
     return {
-        "in_channels": 1,
-        "out_channels": 1,
+        "in_channels": modality.channels + modality.references,
+        "out_channels": modality.channels,
         "layers_per_block": settings.layers_per_block,
         "block_out_channels": list(settings.channels),
         "down_block_types": ["DownBlock2D"] * (levels - 1) + ["AttnDownBlock2D"],

@@ -14,7 +14,7 @@ from scoreinv.operators import (
     TransmissionPoisson,
     Volume,
 )
-from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, SliceWise
+from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, PerpendicularPlanes, SliceWise
 from scoreinv.samplers import METHODS, Diverged, NoiseSource, Problem, TVz, start, walk
 
 
@@ -135,6 +135,40 @@ def test_rescaling_operator_data_and_noise_changes_nothing(scan):
         1000.0 * operator, 1000 * y, prior, likelihood=Gaussian(20.0), steps=4, progress=False, coupling=TVz()
     ).mean
     torch.testing.assert_close(scaled / 0.02, reference / 0.02, rtol=0, atol=2e-4)
+
+
+class TestScaleFoundInTheData:
+    def image(self, unit, lift=lambda prior: prior):
+        prior = GaussianPrior(torch.zeros(8, 8), 0.25).scaled(IntensityMap(percentile=90.0))
+        operator = Pick()
+        truth = unit * (1 + torch.rand(8, 8, generator=torch.Generator().manual_seed(0)))
+        return solve(operator, operator(truth), lift(prior), likelihood=Gaussian(0.01 * unit), steps=5, progress=False)
+
+    def test_the_unit_of_the_data_is_kept_and_changes_nothing_else(self):
+        large, small = self.image(1e5), self.image(1e-4)
+        torch.testing.assert_close(large.mean * 1e-9, small.mean, rtol=1e-3, atol=1e-6 * 1e-4)
+        assert large.config["intensity"]["scale"] == pytest.approx(1e9 * small.config["intensity"]["scale"], rel=1e-3)
+
+    def test_the_percentile_of_the_image_is_one_in_network_units(self):
+        prior = GaussianPrior(torch.zeros(8, 8), 1.0).scaled(IntensityMap(percentile=90.0))
+        image = torch.randn(8, 8, dtype=torch.complex64)
+        fitted = prior.intensity.fitted(image)
+        assert np.percentile(fitted.to_network(image).abs(), 90) == pytest.approx(1.0, rel=1e-5)
+
+    def test_lifted_priors_carry_it_to_every_plane(self):
+        flat = GaussianPrior(torch.zeros(6, 6), 1.0)
+        flat.ndim = 2
+        for lifted in (SliceWise(flat), PerpendicularPlanes(flat, (0, 1))):
+            scaled = lifted.scaled(IntensityMap(3.0))
+            assert {scaled.at(step).intensity.scale for step in range(4)} == {3.0}
+            assert lifted.intensity.scale == 1.0
+
+    def test_data_without_an_image_are_named(self):
+        prior = GaussianPrior(torch.zeros(8, 8), 1.0).scaled(IntensityMap(percentile=50.0))
+        y = Pick()(torch.zeros(8, 8))
+        y[0, 0] = 1.0
+        with pytest.raises(ValueError, match="50th percentile of the image's magnitudes is 0, expected more than 0"):
+            solve(Pick(), y, prior, likelihood=Gaussian(1.0), steps=2, progress=False)
 
 
 def test_counts_before_the_logarithm(scan, prior):

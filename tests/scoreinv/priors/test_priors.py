@@ -329,6 +329,15 @@ class TestConditioned:
         x0 = self.prior().conditioned(reference).denoise(z, 0.4)
         torch.testing.assert_close(x0, torch.complex(reference, reference))
 
+    def test_without_a_reference_it_sees_the_null_one(self):
+        assert float(self.prior().denoise(noisy(3, 8, 8), 0.4).abs().max()) == 0
+
+    def test_references_of_any_unit_where_images_have_none(self):
+        prior = self.prior().scaled(IntensityMap(percentile=100.0))
+        reference = noisy(8, 8).abs()
+        x0 = prior.conditioned(7.0 * reference).denoise(noisy(8, 8, seed=1), 0.4)
+        torch.testing.assert_close(x0, reference / reference.max())
+
     def test_too_few_references_are_named(self):
         lifted = SliceWise(self.prior().conditioned(noisy(2, 8, 8)))
         with pytest.raises(ValueError, match="the reference has 2 slices"):

@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 from scoreinv import load_prior
 from scoreinv.config import load_settings, resolve
 from scoreinv.io import write_image
-from scoreinv.training import TrainSettings, card, data, train
-from scoreinv.training.data import MARGIN, Slices, load_groups
+from scoreinv.training import TrainSettings, card, ct, train
+from scoreinv.training.data import MODALITIES, load_groups
+from scoreinv.training.slices import MARGIN, Slices
 
 TINY = {
     "name": "tiny",
@@ -220,15 +222,15 @@ class TestData:
             load_groups(settings(f"data.folder={tmp_path}").data, 0)
 
     def test_no_data_at_all(self):
-        with pytest.raises(ValueError, match=r"set data\.folder to a folder of CT volumes"):
+        with pytest.raises(ValueError, match=r"set data\.folder to a folder of volumes"):
             load_groups(settings("data.phantoms=0").data, 0)
 
     @pytest.mark.parametrize("count", [2, 3, 7, 10, 11, 20, 57, 300])
     def test_training_and_validation_share_no_slice(self, count):
-        slices = Slices(torch.arange(count)[:, None, None].expand(count, 2, 2), (1.0, 1.0, 1.0))
+        slices = Slices(torch.arange(count)[None, :, None, None].expand(1, count, 2, 2), (1.0, 1.0, 1.0))
         stretches, slab = slices.split()
-        validation = set(slab.hu[:, 0, 0].tolist())
-        trained = {k for stretch in stretches for k in stretch.hu[:, 0, 0].tolist()}
+        validation = set(slab.values[0, :, 0, 0].tolist())
+        trained = {k for stretch in stretches for k in stretch.values[0, :, 0, 0].tolist()}
         assert validation
         assert trained
         distances = [abs(a - b) for a in validation for b in trained]
@@ -241,7 +243,8 @@ class TestData:
 
     def test_training_and_validation_share_no_phantom(self, monkeypatch):
         numbers = []
-        monkeypatch.setattr(data, "_phantom", lambda seed, number, voxel_size: numbers.append(number) or number)
+        numbered = replace(ct.CT, phantom=lambda seed, number, voxel_size: numbers.append(number) or number)
+        monkeypatch.setitem(MODALITIES, "ct", numbered)
         train_crops, validation = load_groups(settings("data.phantoms=20").data, 0)
         assert len(train_crops.groups[0]) == 20
         assert not set(train_crops.groups[0]) & set(validation.groups[0])
