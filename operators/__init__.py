@@ -5,11 +5,13 @@ from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
 from scoreinv.operators.linear import LinearOperator, Stack
+from scoreinv.operators.mri import CartesianMRI
 from scoreinv.operators.rays import RayTransform
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 
 __all__ = [
     "CGResult",
+    "CartesianMRI",
     "ConeBeamCT",
     "ConeBeamGeometry",
     "FiniteDifference",
