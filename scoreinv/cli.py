@@ -33,23 +33,26 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="show where an e
 
 
 @app.command()
-def demo(modality: Annotated[str, typer.Argument(help="cbct")] = "cbct", out: Out = None, set: Set = None) -> None:
-    """Reconstruct a phantom from 24 cone-beam views by FDK, SART, TV and a diffusion prior."""
-    from scoreinv.config import DEMO, RunSettings, resolve
+def demo(
+    modality: Annotated[str, typer.Argument(help="cbct or mri")] = "cbct", out: Out = None, set: Set = None
+) -> None:
+    """Reconstruct a phantom from a simulated scan by its modality's standard methods and a diffusion prior."""
+    from scoreinv.config import DEMOS, RUNS, resolve
     from scoreinv.run import run
 
-    if modality != "cbct":
-        raise ValueError(f"demo: no modality {modality!r}; expected cbct")
-    run(resolve(RunSettings, DEMO, set or [], "demo"), _folder(out or Path("out/demo")))
+    if modality not in DEMOS:
+        raise ValueError(f"demo: no modality {modality!r}; expected one of {sorted(DEMOS)}")
+    settings = resolve(RUNS[modality], DEMOS[modality], set or [], "demo")
+    run(settings, _folder(out or Path("out/demo" if modality == "cbct" else f"out/demo-{modality}")))
 
 
 @app.command(name="run")
 def run_command(config: Config, out: Out = None, set: Set = None) -> None:
     """Reconstruct what a configuration describes."""
-    from scoreinv.config import RunSettings, load_settings
+    from scoreinv.config import load_run
     from scoreinv.run import run
 
-    settings = load_settings(RunSettings, config, set or [])
+    settings = load_run(config, set or [])
     run(settings, _folder(out or Path("out") / settings.name))
 
 

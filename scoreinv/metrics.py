@@ -1,13 +1,35 @@
-"""How near an image is to a reference. CT in 1/mm; both metrics use a range of 2000 HU."""
+"""How near an image is to a reference, on the scale that people read images of its modality on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from torch import Tensor
 
 MU_WATER = 0.02  # 1/mm
-HU_RANGE = 2000.0
 SSIM_WINDOW = 11  # pixels: 3.5 standard deviations of 1.5 pixels to either side
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What people read of an image.
+
+    Attributes:
+        read: from an image to the real numbers that are compared and shown, any shape.
+        span: the range that metrics relate errors to.
+        window: shown from black to white.
+        error: largest error shown, to either side.
+        unit: of the numbers, for captions.
+    """
+
+    read: Callable[[Tensor], Tensor]
+    span: float
+    window: tuple[float, float]
+    error: float
+    unit: str
 
 
 def to_hu(mu: Tensor) -> Tensor:
@@ -20,14 +42,23 @@ def to_attenuation(hu: Tensor) -> Tensor:
     return MU_WATER * (1 + hu / 1000)
 
 
-def psnr(image: Tensor, reference: Tensor) -> float:
-    """Peak signal-to-noise ratio over the whole volume, dB; images (z, y, x) in 1/mm. Inf for equal images."""
-    mse = float((to_hu(image) - to_hu(reference)).double().square().mean())
-    return float("inf") if mse == 0 else 10 * float(np.log10(HU_RANGE**2 / mse))
+HOUNSFIELD = Scale(to_hu, 2000.0, (-1000.0, 1000.0), 400.0, "HU")
 
 
-def ssim(image: Tensor, reference: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004, Gaussian window), mean over axial slices; images (z, y, x) in 1/mm.
+def magnitudes(image: Tensor) -> Scale:
+    """Magnitudes, related to the largest of an image that there is; shown up to nearly all of its own."""
+    peak, bright = float(image.abs().max()), float(np.percentile(image.abs().cpu().numpy(), 99.5))
+    return Scale(torch.abs, peak, (0.0, bright), 0.2 * bright, "of the image")
+
+
+def psnr(image: Tensor, reference: Tensor, scale: Scale = HOUNSFIELD) -> float:
+    """Peak signal-to-noise ratio over all voxels, dB; images of one shape. Inf for equal images."""
+    mse = float((scale.read(image) - scale.read(reference)).double().square().mean())
+    return float("inf") if mse == 0 else 10 * float(np.log10(scale.span**2 / mse))
+
+
+def ssim(image: Tensor, reference: Tensor, scale: Scale = HOUNSFIELD) -> float:
+    """Structural similarity (Wang et al. 2004, Gaussian window), mean over axial slices; (z, y, x) or (y, x).
 
     NaN where slices are smaller than the window, 11 pixels a side.
     """
@@ -35,9 +66,9 @@ def ssim(image: Tensor, reference: Tensor) -> float:
 
     if min(image.shape[-2:]) < SSIM_WINDOW:
         return float("nan")
-    pairs = zip(to_hu(image).cpu().numpy(), to_hu(reference).cpu().numpy(), strict=True)
+    a, b = (scale.read(x).reshape(-1, *x.shape[-2:]).cpu().numpy() for x in (image, reference))
     values = [
-        structural_similarity(a, b, data_range=HU_RANGE, gaussian_weights=True, use_sample_covariance=False)
-        for a, b in pairs
+        structural_similarity(one, other, data_range=scale.span, gaussian_weights=True, use_sample_covariance=False)
+        for one, other in zip(a, b, strict=True)
     ]
     return float(np.mean(values))

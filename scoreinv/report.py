@@ -10,32 +10,37 @@ import numpy as np
 from torch import Tensor
 
 from scoreinv.io import atomic_path
-from scoreinv.metrics import to_hu
-
-WINDOW = (-1000.0, 1000.0)  # HU
-ERROR_WINDOW = (-400.0, 400.0)  # HU
+from scoreinv.metrics import Scale
 
 
 def figure(
-    path: Path, images: Mapping[str, Tensor], reference: Tensor | None, spacing: tuple[float, float, float]
+    path: Path,
+    images: Mapping[str, Tensor],
+    reference: Tensor | None,
+    spacing: tuple[float, float, float],
+    scale: Scale,
 ) -> None:
-    """Three planes of every method, and under each its error where there is a reference.
+    """Three planes of every method, one of a single slice, and under each its error where there is a reference.
 
     Args:
         path: PNG file, written whole or not at all.
-        images: (z, y, x) in 1/mm by method.
-        reference: (z, y, x) in 1/mm, drawn first.
+        images: (z, y, x) or (y, x) by method.
+        reference: of the same shape, drawn first.
         spacing: voxel size (z, y, x), mm.
+        scale: what is shown of them.
     """
     # Not pyplot: it would choose a backend for whoever calls, and keep the figure open if writing fails.
     from matplotlib.figure import Figure
 
-    shown = ({} if reference is None else {"reference": reference}) | dict(images)
-    aspects = (spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1])
+    shown = {
+        name: scale.read(image.reshape(-1, *image.shape[-2:]))
+        for name, image in (({} if reference is None else {"reference": reference}) | dict(images)).items()
+    }
     shape = next(iter(shown.values())).shape
+    aspects = (spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1])[: 3 if shape[0] > 1 else 1]
     heights = [
         max(rows * aspect, 0.15 * shape[1])
-        for rows, aspect in zip((shape[1], shape[0], shape[0]), aspects, strict=True)
+        for rows, aspect in zip((shape[1], shape[0], shape[0]), aspects, strict=False)
         for _ in range(1 if reference is None else 2)
     ]
     width = 2.6
@@ -43,12 +48,11 @@ def figure(
     fig = Figure(figsize=(width * len(shown), height + 0.5))
     axes = fig.subplots(len(heights), len(shown), squeeze=False, gridspec_kw={"height_ratios": heights})
     for column, (name, image) in enumerate(shown.items()):
-        hu = to_hu(image)
-        error = None if reference is None else hu - to_hu(reference)
+        error = None if reference is None else image - shown["reference"]
         rows = [
             (plane, aspect, limits, colours)
             for k, aspect in enumerate(aspects)
-            for plane, limits, colours in _panels(hu, error, k)
+            for plane, limits, colours in _panels(image, error, k, scale)
         ]
         for row, (plane, aspect, (low, high), colours) in enumerate(rows):
             ax = axes[row, column]
@@ -64,7 +68,7 @@ def figure(
             ax.text(
                 0.98,
                 0.5,
-                f"error,\n{ERROR_WINDOW[0]:g} to {ERROR_WINDOW[1]:g} HU",
+                f"error, to\n±{scale.error:.3g} {scale.unit}",
                 ha="right",
                 va="center",
                 transform=ax.transAxes,
@@ -90,10 +94,12 @@ def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _panels(hu: Tensor, error: Tensor | None, axis: int) -> list[tuple[np.ndarray, tuple[float, float], str]]:
+def _panels(
+    image: Tensor, error: Tensor | None, axis: int, scale: Scale
+) -> list[tuple[np.ndarray, tuple[float, float], str]]:
     """The middle plane across `axis`, superior up, and its error."""
-    panels = [(_plane(hu, axis), WINDOW, "gray")]
-    return panels if error is None else [*panels, (_plane(error, axis), ERROR_WINDOW, "RdBu_r")]
+    panels = [(_plane(image, axis), scale.window, "gray")]
+    return panels if error is None else [*panels, (_plane(error, axis), (-scale.error, scale.error), "RdBu_r")]
 
 
 def _plane(volume: Tensor, axis: int) -> np.ndarray:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from scoreinv import baselines
-from scoreinv.config import Grid, Phantom, RunSettings, Sampling, Scan, dump_settings
-from scoreinv.io import Image, Projections
-from scoreinv.operators import (
-    ConeBeamCT,
-    ConeBeamGeometry,
-    Gaussian,
-    Likelihood,
-    ParallelBeamCT,
-    ParallelBeamGeometry,
-    TransmissionPoisson,
-    Volume,
-)
+from scoreinv.cases import Case, load_case
+from scoreinv.config import RunSettings, Sampling, dump_settings
 from scoreinv.priors import PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, presets
@@ -33,27 +20,6 @@ from scoreinv.samplers.guidance import DDS
 from scoreinv.solve import solve
 
 log = logging.getLogger("scoreinv")
-CTOperator = ConeBeamCT | ParallelBeamCT
-Geometry = ConeBeamGeometry | ParallelBeamGeometry
-
-
-@dataclass(frozen=True)
-class Case:
-    """A scan to reconstruct.
-
-    Attributes:
-        operator: the scanner.
-        measurements: line integrals, `operator.out_shape`.
-        likelihood: their noise.
-        reference: the truth, or the best there is; 1/mm.
-        place: where the results lie in the patient: the image that was scanned, or the operator's volume.
-    """
-
-    operator: CTOperator
-    measurements: Tensor
-    likelihood: Likelihood
-    reference: Tensor | None
-    place: Image | Volume
 
 
 def run(
@@ -78,7 +44,7 @@ def run(
     _remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
-    spacing = case.operator.volume.voxel_size
+    spacing = case.place.voxel_size
     say(f"{settings.name}: {case.operator}, voxels {' x '.join(f'{size:g}' for size in spacing)} mm")
     if case.reference is not None:
         write_image(out / "reference.nii.gz", case.reference, case.place)
@@ -90,12 +56,13 @@ def run(
         row = {"seconds": time.perf_counter() - begun}
         write_image(out / f"{method}.nii.gz", images[method], case.place)
         if case.reference is not None:
-            row = {"psnr": psnr(images[method], case.reference), "ssim": ssim(images[method], case.reference)} | row
+            pair = images[method], case.reference, case.scale
+            row = {"psnr": psnr(*pair), "ssim": ssim(*pair)} | row
         metrics[method] = row
         write_json(out / "metrics.json", {"methods": metrics})
-    figure(out / "figure.png", images, case.reference, spacing)
+    figure(out / "figure.png", images, case.reference, spacing, case.scale)
     say(table(metrics))
-    say(f"Look at {out / 'figure.png'}; the volumes are NIfTI files (in 1/mm) beside it, the settings in config.yaml.")
+    say(f"Look at {out / 'figure.png'}; the images are NIfTI files beside it, the settings in config.yaml.")
     return metrics
 
 
@@ -114,7 +81,7 @@ def _remove_earlier(out: Path) -> None:
 
 
 def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling, out: Path, progress: bool) -> Tensor:
-    """One method on one case, (z, y, x) in 1/mm; samplers need a prior and leave all they know in `out/<method>/`."""
+    """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<method>/`."""
     if method not in METHODS:
         baseline: Callable[..., Tensor] = getattr(baselines, method)
         extra = {"likelihood": case.likelihood} if method == "tv" else {}
@@ -129,7 +96,7 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
     result = solve(
         case.operator,
         case.measurements,
-        _lifted(prior, case.operator.volume, sampling),
+        _lifted(prior, case, sampling),
         likelihood=case.likelihood,
         method=method,
         steps=sampling.steps,
@@ -147,168 +114,15 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
     return result.mean
 
 
-def _lifted(prior: Prior, volume: Volume, sampling: Sampling) -> Prior:
+def _lifted(prior: Prior, case: Case, sampling: Sampling) -> Prior:
     """The prior along the axes asked for; `solve` itself lifts one that sees slices along a single axis."""
     axes = (0, 1) if sampling.axes == "auto" else sampling.axes
-    if len(axes) == 1:
+    if len(axes) == 1 or len(case.operator.in_shape) == 2:
         return prior
     try:
-        return PerpendicularPlanes(prior, axes, voxel_size=volume.voxel_size, max_slices=sampling.max_slices or 8)
+        return PerpendicularPlanes(prior, axes, voxel_size=case.place.voxel_size, max_slices=sampling.max_slices or 8)
     except ValueError as error:
         if sampling.axes != "auto":
             raise
         log.info("axial slices alone: %s", error)
         return prior
-
-
-def load_case(settings: RunSettings) -> Case:
-    """Read or simulate what is to be reconstructed."""
-    source = settings.input
-    if source.data_exchange is not None or source.projections is not None:
-        return _measured(settings)
-    if source.volume is not None:
-        from scoreinv.io import read_image
-
-        image = read_image(source.volume)
-        return replace(simulate(image.data, image.voxel_size, settings.scan), place=image)
-    return simulate(phantom(source.phantom), source.phantom.voxel_size, settings.scan)
-
-
-def phantom(settings: Phantom) -> Tensor:
-    """The procedural anatomy, (z, y, x) in HU."""
-    from scoreinv.phantoms import body
-
-    return body(settings.seed, settings.shape, settings.voxel_size)
-
-
-def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> Case:
-    """A noisy scan of a volume in HU: Poisson counts, whose logarithm has variance 1 / counts."""
-    from scoreinv.metrics import to_attenuation
-
-    z, y, x = hu.shape
-    volume = Volume((z, y, x), voxel_size)
-    operator = ConeBeamCT(circular_geometry(volume, scan), volume)
-    truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
-    expected = operator(truth)
-    if scan.photons is None:
-        return Case(operator, expected, Gaussian(1e-3), truth, volume)
-    generator = torch.Generator().manual_seed(scan.seed)
-    counts = TransmissionPoisson(scan.photons).simulate(expected, generator).clamp(min=1)
-    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth, volume)
-
-
-def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
-    """The scan's circle, with a detector that covers the volume where none is given."""
-    angles = np.arange(scan.views) * math.radians(scan.arc) / scan.views
-    magnification = scan.source_to_detector / scan.source_to_isocenter
-    pixel = scan.pixel_size or (volume.voxel_size[0] * magnification, volume.voxel_size[2] * magnification)
-    if scan.detector_shape is None:
-        wide = ConeBeamGeometry.circular(scan.source_to_isocenter, scan.source_to_detector, (1, 1), pixel, angles)
-        reach = np.abs(wide.project(volume.corners)).max((0, 1))
-        if np.isnan(reach).any():
-            raise ValueError(
-                f"scan.source_to_isocenter is {scan.source_to_isocenter:g} mm, expected more: the source turns within "
-                f"the volume, whose corners are up to {np.linalg.norm(volume.corners[0, 1:]):.0f} mm from the axis"
-            )
-        shape = (2 * math.ceil(reach[0]), 2 * math.ceil(reach[1]))
-    else:
-        shape = scan.detector_shape
-    return ConeBeamGeometry.circular(scan.source_to_isocenter, scan.source_to_detector, shape, pixel, angles)
-
-
-def _measured(settings: RunSettings) -> Case:
-    """Projections from a file; FDK of all views is the reference for a part of them."""
-    from scoreinv.io import read_data_exchange, read_projections
-
-    source = settings.input
-    if source.data_exchange is not None:
-        projections = read_data_exchange(source.data_exchange, pixel_size=source.pixel_size)
-    else:
-        projections = read_projections(source.projections)  # type: ignore[arg-type]
-    geometry, lines, likelihood = _prepared(projections, source.bin)
-    volume = _grid(geometry, settings.grid)
-    reference = None if source.every == 1 else baselines.fdk(_operator(geometry, volume), lines)
-    part = lines[:: source.every].contiguous()
-    if likelihood is None:
-        likelihood = Gaussian(noise_level(part))
-        log.info("noise of the line integrals, estimated from their own roughness: %s", likelihood)
-    else:
-        likelihood = likelihood.subset(0, source.every)
-    return Case(_operator(geometry.subset(0, source.every), volume), part, likelihood, reference, volume)
-
-
-def _prepared(projections: Projections, n: int) -> tuple[Geometry, Tensor, Gaussian | None]:
-    """Line integrals averaged over n columns, and their noise where counts are known.
-
-    The logarithm of Poisson counts has variance 1 / counts. Pixels that saw nothing even without an object are dead:
-    averages go over the others, and where there is none the mean is 0 and masked.
-    """
-    lines = projections.line_integrals()
-    if projections.photons is None:
-        return *_binned(projections.geometry, lines, n), None
-    photons = torch.as_tensor(projections.photons).expand_as(lines)
-    counts = projections.data if projections.kind == "counts" else photons * torch.exp(-lines)
-    alive = (photons > 0).to(lines.dtype)
-    geometry, share = _binned(projections.geometry, alive, n)
-    good = share > 0
-    share = torch.where(good, share, 1.0)
-    mean = _averaged(alive * lines, n) / share
-    variance = _averaged(alive / counts.clamp(min=1), n) / (n * share**2)
-    sigma = torch.where(good, variance.sqrt(), 1.0)
-    if bool(good.all()):
-        return geometry, mean, Gaussian(sigma)
-    log.warning("%d of %d measurements are of dead pixels; masked, 0 for baselines", int((~good).sum()), good.numel())
-    return geometry, mean, Gaussian(sigma, good)
-
-
-def _operator(geometry: Geometry, volume: Volume) -> CTOperator:
-    if isinstance(geometry, ConeBeamGeometry):
-        return ConeBeamCT(geometry, volume)
-    return ParallelBeamCT(geometry, volume)
-
-
-def noise_level(projections: Tensor) -> float:
-    """Standard deviation of white noise, from second differences along detector rows; (views, v, u) -> scalar.
-
-    The median absolute deviation ignores edges; second differences of white noise have variance 6 sigma^2.
-    """
-    if projections.shape[-1] < 3:
-        raise ValueError(f"noise_level: rows have {projections.shape[-1]} columns, expected at least 3; bin fewer")
-    rough = projections.diff(n=2, dim=-1).flatten()
-    return max(float(rough.abs().median()) / 0.6745 / math.sqrt(6), 1e-6)
-
-
-def _binned(geometry: Geometry, lines: Tensor, n: int) -> tuple[Geometry, Tensor]:
-    """Averages of n detector columns; columns left over at the end are dropped."""
-    if n == 1:
-        return geometry, lines
-    rows, columns = geometry.detector_shape
-    kept = columns // n
-    if kept == 0:
-        raise ValueError(f"input.bin: {n} columns are to be averaged, expected at most the detector's {columns}")
-    shift = -(columns - kept * n) / 2  # of the detector's middle, in old pixels
-    binned = replace(
-        geometry,
-        detector_shape=(rows, kept),
-        u_steps=n * geometry.u_steps,
-        detector_centers=geometry.detector_centers + shift * geometry.u_steps,
-    )
-    return binned, _averaged(lines, n)
-
-
-def _averaged(projections: Tensor, n: int) -> Tensor:
-    kept = projections.shape[-1] // n
-    return projections[..., : kept * n].unflatten(-1, (kept, n)).mean(-1)
-
-
-def _grid(geometry: Geometry, grid: Grid) -> Volume:
-    """The grid asked for, or one voxel per detector pixel at the axis over the field of view."""
-    pixel = [float(np.linalg.norm(steps[0])) for steps in (geometry.v_steps, geometry.u_steps)]
-    if isinstance(geometry, ConeBeamGeometry):
-        # Depths along the detector's normal: the middle of a displaced detector is not opposite the source.
-        normal = np.cross(geometry.u_steps[0], geometry.v_steps[0])
-        depth = (geometry.detector_centers[0] - geometry.sources[0]) @ normal
-        magnification = float(depth / (-geometry.sources[0] @ normal))
-        pixel = [size / magnification for size in pixel]
-    rows, columns = geometry.detector_shape
-    return Volume(grid.shape or (rows, columns, columns), grid.voxel_size or (pixel[0], pixel[1], pixel[1]))

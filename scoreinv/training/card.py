@@ -17,7 +17,7 @@ def card(settings: TrainSettings, prior: NetworkPrior, steps: int) -> str:
     errors = "\n".join(f"| {sigma:g} | {error:.4f} |" for sigma, error in prior.errors)
     sources = "\n".join(f"- {line}" for line in _sources(settings))
     low, high = settings.data.voxel_size
-    modality = MODALITIES[settings.data.modality]
+    modality = MODALITIES[settings.data.kind]
     return f"""# {settings.name}
 
 {settings.description}

@@ -24,7 +24,7 @@ def load_groups(settings: DataSettings, seed: int) -> tuple[CropSampler, CropSam
         FileNotFoundError: if the folder or a named file is missing, or the folder holds no volume.
         ValueError: if neither a folder nor phantoms are given, or a file holds a single slice.
     """
-    modality = MODALITIES[settings.modality]
+    modality = MODALITIES[settings.kind]
     train: list[list[Slices]] = []
     validation: list[list[Slices]] = []
     if settings.folder is not None:

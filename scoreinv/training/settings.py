@@ -36,7 +36,7 @@ class NetworkSettings(Section):
 class DataSettings(Section):
     """Volumes to cut axial training images from."""
 
-    modality: Literal["ct", "mr"] = Field("ct", description="ct: volumes in HU; mr: magnitudes of any unit")
+    kind: Literal["ct", "mr"] = Field("ct", description="ct: volumes in HU; mr: magnitudes of any unit")
     folder: Path | None = Field(None, description="folder of NIfTI or MHA volumes")
     files: tuple[str | tuple[str, ...], ...] = Field(
         (),

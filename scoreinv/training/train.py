@@ -61,7 +61,7 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     checkpoint = out / "checkpoint.pt"
     saved = _read(checkpoint, settings, accelerator.device) if checkpoint.is_file() else None
     sampler, validation = load_groups(settings.data, settings.seed)
-    modality = MODALITIES[settings.data.modality]
+    modality = MODALITIES[settings.data.kind]
     arguments = network_arguments(settings.network, modality)
     torch.manual_seed(settings.seed)
     network = build_network(arguments)
@@ -122,7 +122,7 @@ def edm_loss(model: nn.Module, images: Tensor, rng: np.random.Generator, setting
 
     `images` are (batch, channels, y, x); channels beyond those of the modality's image are told without noise.
     """
-    channels = MODALITIES[settings.data.modality].channels
+    channels = MODALITIES[settings.data.kind].channels
     clean, reference = images[:, :channels], images[:, channels:]
     mean, spread = settings.log_sigma
     low, high = settings.sigma_range

@@ -19,7 +19,7 @@ import torch
 from scoreinv import load_prior, solve
 from scoreinv.baselines import tv
 from scoreinv.io import read_image
-from scoreinv.metrics import psnr, ssim, to_attenuation
+from scoreinv.metrics import HOUNSFIELD, psnr, ssim, to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, TransmissionPoisson, Volume
 from scoreinv.report import figure
 from scoreinv.samplers import DDIM, schedules
@@ -65,7 +65,7 @@ def main() -> None:
     report("phantoms, LoRA rank 8, 10 steps", lambda: dds(phantoms, LoRA(8, 10)))
     report("ct-128", lambda: dds(load_prior("ct-128")))
     arguments.out.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    figure(arguments.out.with_suffix(".png"), images, truth, image.voxel_size)
+    figure(arguments.out.with_suffix(".png"), images, truth, image.voxel_size, HOUNSFIELD)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ Run: python tests/benchmarks/tv_strengths.py [CONFIG]
 import sys
 
 from scoreinv.baselines import tv
-from scoreinv.config import RunSettings, load_settings
+from scoreinv.cases import load_case
+from scoreinv.config import CTSettings, load_settings
 from scoreinv.metrics import psnr, ssim
-from scoreinv.run import load_case
 
 STRENGTHS = (0.12, 0.25, 0.5, 1.0, 2.0)
 
 
 def main() -> None:
-    settings = load_settings(RunSettings, sys.argv[1]) if len(sys.argv) > 1 else RunSettings()
+    settings = load_settings(CTSettings, sys.argv[1]) if len(sys.argv) > 1 else CTSettings()
     case = load_case(settings)
     assert case.reference is not None, "expected a case with a reference: a phantom, a volume, or every > 1"
     print("| strength | PSNR (dB) | SSIM |")

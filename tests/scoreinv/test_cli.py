@@ -63,7 +63,7 @@ def test_missing_volume(command, tmp_path):
 
 
 def test_unknown_modality_is_refused(command):
-    assert "no modality 'pet'; expected cbct" in one_line(command("demo", "pet"))
+    assert "no modality 'sonar'; expected one of ['cbct'" in one_line(command("demo", "sonar"))
 
 
 def test_unknown_command_or_option_is_refused(command):

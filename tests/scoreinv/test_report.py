@@ -2,6 +2,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from scoreinv.metrics import HOUNSFIELD
 from scoreinv.report import figure, table
 
 
@@ -27,7 +28,7 @@ def test_table_has_a_dash_for_what_is_not_defined():
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (5.0, 0.5, 1.0)])
 def test_figure_is_a_picture(tmp_path, compared, spacing):
     image = 0.02 * torch.rand(3, 8, 12)
-    figure(tmp_path / "figure.png", {"fdk": image, "dds": image}, image if compared else None, spacing)
+    figure(tmp_path / "figure.png", {"fdk": image, "dds": image}, image if compared else None, spacing, HOUNSFIELD)
     pixels = imread(tmp_path / "figure.png")
     assert pixels.shape[0] > 50
     assert float(pixels[..., :3].std()) > 0.05
@@ -38,6 +39,6 @@ def test_failing_figure_leaves_no_file_and_nothing_open(tmp_path):
     import matplotlib.pyplot as plt
 
     with pytest.raises(FileNotFoundError, match="folder"):
-        figure(tmp_path / "none" / "figure.png", {"fdk": torch.zeros(2, 4, 4)}, None, (1.0, 1.0, 1.0))
+        figure(tmp_path / "none" / "figure.png", {"fdk": torch.zeros(2, 4, 4)}, None, (1.0, 1.0, 1.0), HOUNSFIELD)
     assert list(tmp_path.iterdir()) == []
     assert plt.get_fignums() == []

@@ -11,11 +11,14 @@ from matplotlib.image import imread
 import scoreinv.run as run_module
 from scoreinv import baselines, load_prior
 from scoreinv import metrics as metrics_module
-from scoreinv.config import DEMO, Grid, RunSettings, Sampling, Scan, load_settings, resolve
+from scoreinv.cases import load_case
+from scoreinv.cases.ct import _binned, _grid, circular_geometry, noise_level, simulate
+from scoreinv.config import CTSettings, load_settings, resolve
+from scoreinv.config.ct import DEMO, CTSampling, Grid, Scan
 from scoreinv.io import Image, Projections, read_image, write_image, write_projections
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
-from scoreinv.run import _binned, _grid, circular_geometry, load_case, noise_level, reconstruct, run, simulate
+from scoreinv.run import reconstruct, run
 from scoreinv.samplers import DDIM, METHODS, schedules
 from scoreinv.samplers.guidance import DDS
 
@@ -40,7 +43,7 @@ def files(folder):
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "tiny"
     lines = []
-    metrics = run(resolve(RunSettings, TINY), out, progress=False, say=lines.append)
+    metrics = run(resolve(CTSettings, TINY), out, progress=False, say=lines.append)
     return out, metrics, lines
 
 
@@ -52,7 +55,7 @@ def lifted_prior(tmp_path, spacing, axes):
         f"sampling.axes={axes}",
         "sampling.samples=1",
     ]
-    silent(resolve(RunSettings, TINY, changes), tmp_path)
+    silent(resolve(CTSettings, TINY, changes), tmp_path)
     return json.loads((tmp_path / "dds" / "reconstruction.json").read_text())["config"]["prior"]
 
 
@@ -63,7 +66,7 @@ def test_results_lie_where_the_scan_lay(tmp_path):
     hu[:, 4:12, 4:12] = 0.0
     write_image(tmp_path / "scan.nii.gz", Image(hu, (3.0, 4.0, 4.0), (10.0, -20.0, 30.0), turn))
     changes = [f"input={{volume: {tmp_path / 'scan.nii.gz'}}}", "methods=[fdk, dds]", "sampling.samples=1"]
-    silent(resolve(RunSettings, TINY, changes), tmp_path / "out")
+    silent(resolve(CTSettings, TINY, changes), tmp_path / "out")
     scan = read_image(tmp_path / "scan.nii.gz")
     for name in ("reference.nii.gz", "fdk.nii.gz", "dds.nii.gz", "dds/mean.nii.gz"):
         result = read_image(tmp_path / "out" / name)
@@ -122,7 +125,7 @@ class TestRun:
 
     def test_saved_settings_run_again_with_the_same_metrics(self, finished, tmp_path):
         out, metrics, _ = finished
-        again = silent(load_settings(RunSettings, out / "config.yaml"), tmp_path / "again")
+        again = silent(load_settings(CTSettings, out / "config.yaml"), tmp_path / "again")
         for method, row in metrics.items():
             assert again[method]["psnr"] == pytest.approx(row["psnr"], abs=1e-4), method
             assert again[method]["ssim"] == pytest.approx(row["ssim"], abs=1e-6), method
@@ -134,28 +137,28 @@ class TestRun:
 
         monkeypatch.setattr(baselines, "sart", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
-            silent(resolve(RunSettings, TINY), tmp_path)
+            silent(resolve(CTSettings, TINY), tmp_path)
         assert files(tmp_path) == {"config.yaml", "metrics.json", "reference.nii.gz", "fdk.nii.gz"}
         assert set(json.loads((tmp_path / "metrics.json").read_text())["methods"]) == {"fdk"}
 
     def test_image_outlives_a_failing_metric(self, tmp_path, monkeypatch):
         monkeypatch.setattr(metrics_module, "psnr", lambda *images: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            silent(resolve(RunSettings, TINY), tmp_path)
+            silent(resolve(CTSettings, TINY), tmp_path)
         assert read_image(tmp_path / "fdk.nii.gz").data.shape == (4, 24, 24)
 
     def test_tiny_slices_and_exact_images_have_metrics_that_are_json(self, tmp_path, monkeypatch):
         monkeypatch.setattr(baselines, "sart", lambda operator, measurements: 0.02 * torch.ones(operator.in_shape))
         write_image(tmp_path / "water.nii", torch.zeros(2, 8, 8), voxel_size=(4.0, 4.0, 4.0))
         tree = {"input": {"volume": str(tmp_path / "water.nii")}, "scan": {"views": 4}, "methods": ["sart"]}
-        silent(resolve(RunSettings, tree), tmp_path / "out")
+        silent(resolve(CTSettings, tree), tmp_path / "out")
         row = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=pytest.fail)["methods"]["sart"]
         assert (row["psnr"], row["ssim"]) == (None, None)
 
     def test_results_of_an_earlier_run_do_not_stay_beside_other_settings(self, finished, tmp_path):
         shutil.copytree(finished[0], tmp_path / "out")
         (tmp_path / "out" / "notes.txt").write_text("mine")
-        silent(resolve(RunSettings, TINY, ["methods=[cgls]"]), tmp_path / "out")
+        silent(resolve(CTSettings, TINY, ["methods=[cgls]"]), tmp_path / "out")
         assert files(tmp_path / "out") == {
             *("config.yaml", "metrics.json", "figure.png", "reference.nii.gz", "cgls.nii.gz", "notes.txt")
         }
@@ -163,14 +166,14 @@ class TestRun:
     def test_unknown_prior_leaves_an_earlier_run_alone(self, finished, tmp_path):
         shutil.copytree(finished[0], tmp_path / "out")
         with pytest.raises(FileNotFoundError, match="no prior"):
-            silent(resolve(RunSettings, TINY, ["sampling.prior=nobody"]), tmp_path / "out")
+            silent(resolve(CTSettings, TINY, ["sampling.prior=nobody"]), tmp_path / "out")
         assert files(tmp_path / "out") == files(finished[0])
         assert (tmp_path / "out" / "config.yaml").read_text() == (finished[0] / "config.yaml").read_text()
 
     def test_unreadable_input_leaves_an_earlier_run_alone(self, tmp_path):
         (tmp_path / "config.yaml").write_text("name: earlier\n")
         with pytest.raises(FileNotFoundError, match="no such file"):
-            silent(resolve(RunSettings, {"input": {"volume": str(tmp_path / "none.nii.gz")}}), tmp_path)
+            silent(resolve(CTSettings, {"input": {"volume": str(tmp_path / "none.nii.gz")}}), tmp_path)
         assert (tmp_path / "config.yaml").read_text() == "name: earlier\n"
 
 
@@ -186,7 +189,7 @@ class TestSampling:
         def call(method, **sampling):
             seen = {}
             monkeypatch.setattr(run_module, "solve", lambda *data, **parts: seen.update(parts) or result)
-            reconstruct(method, case, prior, Sampling(**sampling), tmp_path, False)
+            reconstruct(method, case, prior, CTSampling(**sampling), tmp_path, False)
             return seen
 
         return call
@@ -214,7 +217,7 @@ class TestInput:
         hu = torch.full((3, 16, 16), -1000.0)
         hu[:, 4:12, 4:12] = 40.0
         write_image(tmp_path / "ct.nii.gz", hu, voxel_size=(4.0, 3.0, 3.0))
-        case = load_case(resolve(RunSettings, {"input": {"volume": str(tmp_path / "ct.nii.gz")}, "scan": {"views": 5}}))
+        case = load_case(resolve(CTSettings, {"input": {"volume": str(tmp_path / "ct.nii.gz")}, "scan": {"views": 5}}))
         assert case.operator.volume == Volume((3, 16, 16), (4.0, 3.0, 3.0))
         assert tuple(case.measurements.shape) == case.operator.out_shape
         torch.testing.assert_close(case.reference, to_attenuation(hu))
@@ -229,12 +232,12 @@ class TestInput:
         lines = lines + 0.01 * torch.randn(lines.shape, generator=torch.Generator().manual_seed(0))
         write_projections(tmp_path / "scan.h5", Projections(lines, geometry))
         tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 2}, "methods": ["fdk"]}
-        case = load_case(resolve(RunSettings, tree))
+        case = load_case(resolve(CTSettings, tree))
         torch.testing.assert_close(case.measurements, lines[::2])
         assert case.operator.out_shape == (15, 6, 24)
         assert case.operator.volume.voxel_size == pytest.approx((4, 4, 4))
         assert case.reference.shape == case.operator.in_shape
-        metrics = silent(resolve(RunSettings, tree), tmp_path / "out")
+        metrics = silent(resolve(CTSettings, tree), tmp_path / "out")
         assert metrics["fdk"]["psnr"] > 25
 
     def test_all_measured_views_leave_no_reference(self, tmp_path):
@@ -245,7 +248,7 @@ class TestInput:
             "grid": {"shape": [2, 8, 8], "voxel_size": [8, 8, 8]},
             "methods": ["fdk"],
         }
-        metrics = silent(resolve(RunSettings, tree), tmp_path / "out")
+        metrics = silent(resolve(CTSettings, tree), tmp_path / "out")
         assert set(metrics["fdk"]) == {"seconds"}
         assert files(tmp_path / "out") == {"config.yaml", "metrics.json", "figure.png", "fdk.nii.gz"}
         assert read_image(tmp_path / "out" / "fdk.nii.gz").data.shape == (2, 8, 8)
@@ -259,7 +262,7 @@ class TestInput:
         data = counts if kind == "counts" else -torch.log(counts / 2000)
         write_projections(tmp_path / "scan.h5", Projections(data, geometry, kind, 2000.0))
         tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 2, "bin": columns}}
-        case = load_case(resolve(RunSettings, tree))
+        case = load_case(resolve(CTSettings, tree))
         case.likelihood.check(case.measurements, case.operator.out_shape)
         z = (case.measurements - clean[::2].unflatten(-1, (-1, columns)).mean(-1)) / case.likelihood.sigma
         assert float(z.std()) == pytest.approx(1, abs=0.06)
@@ -276,7 +279,7 @@ class TestInput:
         counts[2, 3] = 0  # opaque, not dead
         write_projections(tmp_path / "scan.h5", Projections(counts, geometry, "counts", photons))
         tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 2, "bin": columns}, "methods": ["tv"]}
-        case = load_case(resolve(RunSettings, tree))
+        case = load_case(resolve(CTSettings, tree))
         assert bool(torch.isfinite(case.measurements).all())
         assert int((~case.likelihood.mask).sum()) == 6 * (3 if columns == 1 else 1)
         good = case.likelihood.mask.clone()
@@ -294,7 +297,7 @@ class TestInput:
         write_projections(tmp_path / "scan.h5", Projections(torch.rand(geometry.shape), geometry))
         tree = {"input": {"projections": str(tmp_path / "scan.h5"), "every": 9}}
         with pytest.raises(ValueError, match="views") as caught:
-            load_case(resolve(RunSettings, tree))
+            load_case(resolve(CTSettings, tree))
         assert "\n" not in str(caught.value)
 
 

@@ -1,0 +1,38 @@
+"""What a run is told: YAML files, validated, one class of settings a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from scoreinv.config import ct
+from scoreinv.config.ct import CTSettings
+from scoreinv.config.loading import ConfigError, dump_settings, load_settings, overridden, read_tree, resolve
+from scoreinv.config.sampling import RunSettings, Sampling
+
+RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings}
+DEMOS: dict[str, dict[str, Any]] = {"cbct": ct.DEMO}
+
+
+def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
+    """Settings of a run from a YAML file, of the modality it names (cbct if none). Raises like `load_settings`."""
+    tree = overridden(read_tree(path), overrides)
+    modality = tree.get("modality", "cbct")
+    if modality not in RUNS:
+        raise ConfigError(f"{path}: modality is {modality!r}, expected one of {sorted(RUNS)}")
+    return resolve(RUNS[modality], tree, (), str(path))
+
+
+__all__ = [
+    "DEMOS",
+    "RUNS",
+    "CTSettings",
+    "ConfigError",
+    "RunSettings",
+    "Sampling",
+    "dump_settings",
+    "load_run",
+    "load_settings",
+    "resolve",
+]

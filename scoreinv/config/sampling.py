@@ -1,0 +1,60 @@
+"""What every run can be told, whatever its modality."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, field_validator
+
+from scoreinv.samplers import METHODS
+from scoreinv.training.settings import Section
+
+
+class Sampling(Section):
+    """How the diffusion prior is used."""
+
+    prior: str = Field(description="bundled name or folder")
+    steps: int = Field(50, ge=1, description="noise levels")
+    samples: int = Field(1, ge=1)
+    seed: int = Field(0, ge=0)
+    max_slices: int | None = Field(None, ge=1)
+    coupling: Literal["auto", "none"] = "auto"
+    axes: Literal["auto"] | Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1)] = Field(
+        (0,),
+        description="that slices are counted along: [0] for axial slices; [0, 1] sees coronal ones in every second "
+        "step, which takes the place of a coupling and wants voxels of equal sides; auto does so where they are",
+    )
+    sigma_max: PositiveFloat | None = Field(
+        None, description="first level of an EDM grid, network units; None takes the method's own schedule"
+    )
+    split: Literal["ddim", "dds"] | None = Field(
+        None,
+        description="of DDIM steppers: ddim samples the posterior, dds comes nearer to its mean with few iterations; "
+        "None leaves the method's",
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="of conjugate gradients in DDS, at most, per step; None leaves the method's"
+    )
+
+
+class RunSettings(Section):
+    """One scan reconstructed by several methods."""
+
+    BASELINES: ClassVar[tuple[str, ...]]
+
+    modality: str
+    name: str = "run"
+    methods: tuple[str, ...] = Field(min_length=1)
+    sampling: Sampling
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        known = [*METHODS, *cls.BASELINES]
+        for name in methods:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {known}"
+                raise ValueError(f"unknown method {name!r}; {hint}")
+        return methods
