@@ -125,7 +125,7 @@ def test_every_method_of_the_house_can_be_asked_for():
 
 def test_unknown_method_names_the_nearest_known_one():
     assert problem({"methods": ["fdk", "dds-2042"]}) == (
-        "config: methods.1: unknown method; did you mean 'dds-2024'?, got 'dds-2042'"
+        "config: methods: unknown method 'dds-2042'; did you mean 'dds-2024'?, got ['fdk', 'dds-2042']"
     )
 
 
