@@ -8,6 +8,8 @@ mm, towards the patient's Superior, Posterior and Left, from the middle of the c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import map_coordinates
 
@@ -26,7 +28,7 @@ def smooth_min(a: Field, b: Field, width: float) -> Field:
     return -smooth_max(-a, -b, width)
 
 
-def ellipsoid(at: Point, centre: Point, radii: Point) -> Field:
+def ellipsoid(at: Sequence[Field] | Field, centre: Point, radii: Point) -> Field:
     """Approximate signed distance (mm) of points to an ellipsoid, everywhere."""
     parts = [(axis - np.float32(c)) / np.float32(r) for axis, c, r in zip(at, centre, radii, strict=True)]
     level = np.sqrt(sum(np.square(part) for part in parts)) + np.float32(1e-3)
@@ -47,16 +49,16 @@ def cerebrum(at: tuple[Field, Field, Field], size: float = 0.0) -> Field:
     floor = front * (1 - blend) + back * blend
     hull = smooth_max(upper, floor.astype(np.float32) - z, 14)
     for hemisphere in (-1, 1):
-        lobe = ellipsoid(at, (-22, -6, 42 * hemisphere), (25, 46, 22))
+        lobe = ellipsoid(at, (-22, -6, 39 * hemisphere), (25, 46, 25))
         hull = smooth_min(hull, lobe, 8)
     return np.asarray(hull - size, dtype=np.float32)
 
 
 def cerebellum(at: tuple[Field, Field, Field]) -> Field:
-    """Signed distance (mm) to the hull of the cerebellum."""
-    halves = [ellipsoid(at, (-40, 50, 24 * side), (25, 32, 32)) for side in (-1, 1)]
-    vermis = ellipsoid(at, (-32, 42, 0), (26, 26, 16))
-    return smooth_min(smooth_min(halves[0], halves[1], 5), vermis, 5)
+    """Signed distance (mm) to the hull of the cerebellum, which fills what the cerebrum leaves above it."""
+    halves = [ellipsoid(at, (-37, 50, 24 * side), (28, 32, 32)) for side in (-1, 1)]
+    vermis = ellipsoid(at, (-26, 42, 0), (30, 27, 20))
+    return smooth_max(smooth_min(smooth_min(halves[0], halves[1], 5), vermis, 5), -cerebrum(at, 1.3), 2)
 
 
 def folds(rng: np.random.Generator, at: Field, spacing: float) -> Field:
@@ -67,7 +69,7 @@ def folds(rng: np.random.Generator, at: Field, spacing: float) -> Field:
     middle = np.stack([np.full_like(side, 2.0), np.clip(0.62 * at[1], -48, 48), 24 * side])
     ray = at - middle
     length = np.sqrt(np.square(ray).sum(0)) + 4
-    stretch = (length / 45) ** np.float32(-0.72)
+    stretch = (length / 45) ** np.float32(-0.55)
     drawn = (middle + ray * stretch) / np.float32(spacing)
     drawn[2] += side * np.float32(0.25 * KNOTS)
 
@@ -102,13 +104,14 @@ def paint_brain(surface: Surface, rng: np.random.Generator, wander: Field, ventr
     inside = outside < 2
     points = np.stack([z[inside], y[inside], x[inside]])
     depth, open_to = -outside[inside], -hull[inside]
-    reach = np.clip(14 + 7 * wander[where][inside], 4, 25)
-    gaps = folds(rng, points, rng.uniform(4.6, 5.6))
-    below = np.maximum(depth - reach, 0)
+    reach = np.clip(18 + 7 * wander[where][inside], 5, 28)
+    gaps = folds(rng, points, rng.uniform(5.2, 6.4))
+    # Sulci close before they reach the nuclei.
+    below = np.maximum(np.maximum(depth - reach, -core[inside]), 0)
     sulci = np.hypot(gaps, below)
-    width = atrophy * (0.25 + 1.1 * np.exp(-np.maximum(open_to, 0) / 4))
+    width = atrophy * (0.35 + 1.3 * np.exp(-np.maximum(open_to, 0) / 4))
     sylvian, opening = insula(points, wander[where][inside], atrophy)
-    cortex = rng.uniform(2.3, 3.0)
+    cortex = rng.uniform(2.6, 3.4)
     buried = np.maximum(-depth, np.maximum(width - sulci, opening - sylvian))
     white = np.full_like(outside, 50)
     white[inside] = buried + cortex
@@ -131,7 +134,7 @@ def insula(points: Field, wander: Field, atrophy: float) -> tuple[Field, float]:
     beyond = np.maximum(np.maximum(38 - side, np.abs(y + 4) - 34), 0)
     fissure = np.hypot(plane, beyond)
     within = np.maximum(ellipsoid((z, y, 0 * x), (0, -5, 0), (15, 24, 90)), 0)
-    floor = np.hypot(side - 38 + 0.004 * np.square(y + 5) + wander, within)
+    floor = np.hypot(side - 37 + 0.008 * np.square(y + 5) + 2.2 * wander, within)
     return np.asarray(np.minimum(fissure, floor), dtype=np.float32), 0.5 + 0.5 * atrophy
 
 
@@ -143,7 +146,7 @@ def paint_core(surface: Surface, rng: np.random.Generator, ventricles: float) ->
     callosum = np.maximum(np.maximum(arch, -6 - arch), np.maximum(side - 14, -2 - height))
     surface.paint(callosum, "white", where)
     third, where = surface.ellipsoid_distance((0, 5, 0), (11, 15, 1.3 * ventricles))
-    v = ventricles
+    v = 1.25 * ventricles
     for s in (-1, 1):
         u = v * rng.uniform(0.85, 1.15)
         surface.tube([(14, -2, 21 * s), (2, 6, 20 * s), (-14, 4, 12 * s)], [7, 6, 7], "white")
@@ -174,13 +177,13 @@ def paint_hindbrain(surface: Surface, rng: np.random.Generator, where: Window, w
     lobule = np.abs(phase - np.round(phase)) * radius * np.float32(2 * np.pi / lobules)
     leaf = np.abs(phase * leaves - np.round(phase * leaves)) * radius * np.float32(2 * np.pi / lobules / leaves)
     fissures = np.minimum(
-        np.hypot(leaf, np.maximum(-hull - 5, 0)), np.hypot(lobule, np.maximum(-hull - 16 + 3 * wander[where], 0))
+        np.hypot(leaf, np.maximum(-hull - 6, 0)), np.hypot(lobule, np.maximum(-hull - 16 + 3 * wander[where], 0))
     )
     # A branch of white matter runs in the middle of each lobule, its twigs into the leaves.
     middle = np.float32(np.pi / lobules) * radius - lobule
-    surface.paint(np.maximum(middle - 1.6, hull + 3.5), "white", where)
-    surface.paint(np.maximum(hull + 17, -hull - 60) + 2.5 * wander[where], "white", where)
-    share = surface.coverage(fissures - 0.3) - surface.coverage(fissures + 0.3)
+    surface.paint(np.maximum(middle - 1.2, hull + 3), "white", where)
+    surface.paint(np.maximum(hull + 19, -hull - 60) + 2.5 * wander[where], "white", where)
+    share = surface.coverage(fissures - 0.4) - surface.coverage(fissures + 0.4)
     surface.mix(share * surface.coverage(hull), "csf", where)
     for s in (-1, 1):
         surface.tube([(-36, 30, 16 * s), (-30, 8, 12 * s)], [7, 7], "white")

@@ -71,13 +71,13 @@ def paint_skull(
     """Paint scalp, face, neck, skull and the fluid in it; return the signed distance (mm) to the cranial cavity."""
     at = surface.at
     wander, lumps, streaks = noise
-    cavity = smooth_min(cerebrum(at, 1.0 + 1.5 * atrophy), cerebellum(at) - 4, 8)
+    cavity = smooth_min(cerebrum(at, 0.8 + 1.3 * atrophy), cerebellum(at) - 3, 6)
     cavity = smooth_min(cavity, ellipsoid(at, (-16, -4, 0), (12, 20, 18)), 8)
     thickness = np.float32(rng.uniform(4.5, 8)) * np.clip(1 + 0.2 * lumps, 0.5, 1.6)
     skull = np.asarray(cavity - thickness, dtype=np.float32)
     fat = np.float32(np.clip(rng.lognormal(1.15, 0.4), 1.5, 8)) * np.clip(1 + 0.2 * lumps, 0.5, 1.6)
-    temporal = smooth_min(*(ellipsoid(at, (-26, -36, 60 * s), (38, 28, 12)) for s in (-1, 1)), 1)
-    masseter = smooth_min(*(ellipsoid(at, (-75, -50, 50 * s), (36, 22, 12)) for s in (-1, 1)), 1)
+    temporal = np.minimum(*(ellipsoid(at, (-26, -36, 60 * s), (38, 28, 12)) for s in (-1, 1)))
+    masseter = np.minimum(*(ellipsoid(at, (-75, -50, 50 * s), (36, 22, 12)) for s in (-1, 1)))
     face = ellipsoid(at, (-72, -42, 0), (66, 50, 58))
     neck = np.hypot((at[1] - 14 + 0.1 * (at[0] + 100)) / 1.1, at[2]) - 54
     neck = np.maximum(neck, at[0] + 52).astype(np.float32)
@@ -86,13 +86,13 @@ def paint_skull(
     flesh = smooth_min(flesh, nose, 10)
     skin = flesh - fat - 2
     for s in (-1, 1):
-        ear = ellipsoid(at, (-42, 18, 80 * s), (28, 15, 5))
+        ear = ellipsoid(at, (-42, 18, 77 * s), (28, 14, 6))
         skin = smooth_min(skin, ear, 3)
     surface.paint(skin, "skin")
     surface.paint(skin + 2, "fat")
     surface.paint(flesh, "muscle")
     planes = np.abs(wander) * 14 - (1.2 + 1.5 * lumps) + 0.5 * streaks
-    deep = np.maximum(planes, np.maximum(flesh + 1, -smooth_min(temporal, masseter, 1)))
+    deep = np.maximum(planes, np.maximum(flesh + 1, -np.minimum(temporal, masseter)))
     surface.paint(np.maximum(deep, -skull).astype(np.float32), "fat", share=0.8)
     paint_face(surface, rng, flesh, streaks)
     surface.paint(skull, "bone")

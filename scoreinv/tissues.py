@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.canvas import WHOLE, Field, Surface, Window, smooth_noise
+from scoreinv.phantoms import check
 
 # Proton density (water of CSF = 1), T1 (ms), T2 (ms) at 3 T.
 RELAXATION: dict[str, tuple[float, float, float]] = {
@@ -100,15 +101,14 @@ def contrast(head: Head, weighting: str, seed: int) -> Tensor:
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"contrast: no weighting {weighting!r}; pass one of {', '.join(WEIGHTINGS)}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed: expected an int >= 0, got {seed!r}; pass a non-negative int")
+    shape = tuple(head.fractions.shape[1:])
+    check(seed, shape, head.voxel_size)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, WEIGHTINGS.index(weighting)))))
-    shape = head.fractions.shape[1:]
     axes = [(np.arange(n) - (n - 1) / 2) * d for n, d in zip(shape, head.voxel_size, strict=True)]
     brightness = torch.from_numpy(signal(rng, weighting).astype(np.float32))
     image = torch.tensordot(brightness, head.fractions, dims=1)
-    fine, coarse, shading = (torch.from_numpy(smooth_noise(rng, axes, s, c)) for s, c in ((5, 64), (22, 16), (90, 8)))
-    image *= 1 + float(rng.uniform(0.01, 0.025)) * fine + float(rng.uniform(0.01, 0.03)) * coarse
+    fine, coarse, shading = (torch.from_numpy(smooth_noise(rng, axes, s, c)) for s, c in ((3, 80), (22, 16), (90, 8)))
+    image *= 1 + float(rng.uniform(0.015, 0.035)) * fine + float(rng.uniform(0.01, 0.04)) * coarse
     image *= torch.exp(float(rng.uniform(0.03, 0.12)) * shading)
     bright = torch.quantile(image.flatten()[:: max(1, image.numel() // 1_000_000)], 0.995)
     return image.clamp(min=0) / bright.clamp(min=1e-6)
@@ -140,7 +140,7 @@ def timing(rng: np.random.Generator, weighting: str, fluid_t1: float) -> tuple[f
     if weighting == "t2":
         return rng.uniform(4000, 7000), rng.uniform(85, 115), None
     if weighting == "pd":
-        return rng.uniform(2500, 4000), rng.uniform(10, 25), None
+        return rng.uniform(3000, 5500), rng.uniform(10, 25), None
     repetition = rng.uniform(8000, 10000)
     null = fluid_t1 * np.log(2 / (1 + np.exp(-repetition / fluid_t1)))
     return repetition, rng.uniform(90, 130), null * rng.uniform(0.97, 1.03)
