@@ -97,7 +97,7 @@ def paint_brain(surface: Surface, rng: np.random.Generator, wander: Field, ventr
     z, y, x = at = (surface.at[0][where], surface.at[1][where], surface.at[2][where])
     hull = cerebrum(at)
     core = ellipsoid(at, (3, -9, 0), (26, 38, 30))
-    gap = np.float32(0.8 + 0.5 * atrophy)
+    gap = np.float32(0.5 + 0.4 * atrophy)
     fissure = np.maximum(np.abs(x + 0.8 * wander[where]) - gap, -core)
     outside = np.asarray(np.maximum(hull, -fissure), dtype=np.float32)
     surface.paint(outside, "grey", where)
@@ -109,13 +109,15 @@ def paint_brain(surface: Surface, rng: np.random.Generator, wander: Field, ventr
     # Sulci close before they reach the nuclei.
     below = np.maximum(np.maximum(depth - reach, -core[inside]), 0)
     sulci = np.hypot(gaps, below)
-    width = atrophy * (0.35 + 1.3 * np.exp(-np.maximum(open_to, 0) / 4))
+    swell = np.clip(1 + 0.5 * wander[where][inside], 0.4, 1.8)
+    width = atrophy * swell * (0.2 + 0.8 * np.exp(-np.maximum(open_to, 0) / 4))
     sylvian, opening = insula(points, wander[where][inside], atrophy)
     cortex = rng.uniform(2.6, 3.4)
     buried = np.maximum(-depth, np.maximum(width - sulci, opening - sylvian))
     white = np.full_like(outside, 50)
     white[inside] = buried + cortex
-    surface.paint(white, "white", where)
+    # Myelin fades out over about a millimetre.
+    surface.paint(white * np.float32(surface.voxel / (surface.voxel + 1)), "white", where)
     fluid = np.zeros_like(outside)
     fluid[inside] = np.maximum(
         surface.coverage(sulci - width) - surface.coverage(sulci + width),
@@ -169,10 +171,10 @@ def paint_hindbrain(surface: Surface, rng: np.random.Generator, where: Window, w
     hull = cerebellum(at)
     surface.paint(hull, "cerebellum", where)
     # The leaves fan out from an arched line across the midline; the fissures between them are evenly spaced.
-    up, back = z + 34, y - 24 + np.float32(0.004) * np.square(x)
-    angle = np.arctan2(up, back) + 0.1 * wander[where]
+    up, back = z + 20, y - 16 + np.float32(0.004) * np.square(x)
+    angle = np.arctan2(up, back) + 0.04 * wander[where]
     radius = np.hypot(up, back)
-    lobules, leaves = float(rng.uniform(10, 13)), float(rng.integers(4, 6))
+    lobules, leaves = float(rng.uniform(15, 19)), float(rng.integers(4, 6))
     phase = angle * np.float32(lobules / (2 * np.pi))
     lobule = np.abs(phase - np.round(phase)) * radius * np.float32(2 * np.pi / lobules)
     leaf = np.abs(phase * leaves - np.round(phase * leaves)) * radius * np.float32(2 * np.pi / lobules / leaves)

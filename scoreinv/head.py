@@ -73,15 +73,17 @@ def paint_skull(
     wander, lumps, streaks = noise
     cavity = smooth_min(cerebrum(at, 0.8 + 1.3 * atrophy), cerebellum(at) - 3, 6)
     cavity = smooth_min(cavity, ellipsoid(at, (-16, -4, 0), (12, 20, 18)), 8)
-    thickness = np.float32(rng.uniform(4.5, 8)) * np.clip(1 + 0.2 * lumps, 0.5, 1.6)
+    # The vault is thicker than the temporal bones below it.
+    vault = np.float32(rng.uniform(4.5, 8)) * (0.75 + 0.25 * np.tanh((at[0] - 8) / 18))
+    thickness = vault * np.clip(1 + 0.2 * lumps, 0.5, 1.6)
     skull = np.asarray(cavity - thickness, dtype=np.float32)
     fat = np.float32(np.clip(rng.lognormal(1.15, 0.4), 1.5, 8)) * np.clip(1 + 0.2 * lumps, 0.5, 1.6)
-    temporal = np.minimum(*(ellipsoid(at, (-26, -36, 60 * s), (38, 28, 12)) for s in (-1, 1)))
+    temporal = np.minimum(*(ellipsoid(at, (-26, -32, 57 * s), (38, 36, 12)) for s in (-1, 1)))
     masseter = np.minimum(*(ellipsoid(at, (-75, -50, 50 * s), (36, 22, 12)) for s in (-1, 1)))
     face = ellipsoid(at, (-72, -42, 0), (66, 50, 58))
     neck = np.hypot((at[1] - 14 + 0.1 * (at[0] + 100)) / 1.1, at[2]) - 54
     neck = np.maximum(neck, at[0] + 52).astype(np.float32)
-    flesh = smooth_min(smooth_min(skull - 1.5, temporal, 8), smooth_min(face, neck, 20), 12)
+    flesh = smooth_min(smooth_min(skull - 1.5, temporal, 16), smooth_min(face, neck, 20), 12)
     nose = ellipsoid(at, (-52, -94, 0), (20, 20, 13))
     flesh = smooth_min(flesh, nose, 10)
     skin = flesh - fat - 2
@@ -96,7 +98,7 @@ def paint_skull(
     surface.paint(np.maximum(deep, -skull).astype(np.float32), "fat", share=0.8)
     paint_face(surface, rng, flesh, streaks)
     surface.paint(skull, "bone")
-    surface.paint(np.maximum(skull + 1.8, 1.8 - cavity) + 0.4 * streaks, "marrow")
+    surface.paint(np.maximum(skull + 1.8, 1.8 - cavity) + 0.4 * streaks, "marrow", share=0.8)
     paint_air_cells(surface, rng, streaks)
     surface.paint(cavity, "csf")
     canal = [(-62, 17, 0), (-90, 24, 0), (-150, 27, 0)]

@@ -30,7 +30,7 @@ RELAXATION: dict[str, tuple[float, float, float]] = {
     "marrow": (0.60, 365.0, 110.0),
     "csf": (1.00, 4200.0, 1600.0),
     "grey": (0.83, 1550.0, 100.0),
-    "white": (0.70, 860.0, 74.0),
+    "white": (0.70, 860.0, 70.0),
     "deep grey": (0.78, 1200.0, 80.0),
     "cerebellum": (0.82, 1400.0, 95.0),
     "brainstem": (0.74, 980.0, 80.0),
@@ -116,14 +116,16 @@ def contrast(head: Head, weighting: str, seed: int) -> Tensor:
 
 def signal(rng: np.random.Generator, weighting: str) -> Field:
     """Signal of each tissue of TISSUES, arbitrary unit."""
-    table = np.array(list(RELAXATION.values())) * np.clip(rng.normal(1, 0.04, (len(TISSUES), 3)), 0.9, 1.1)
+    # Patients and scanners vary more than tissues do within them.
+    jitter = rng.normal(0, 0.04, 3) + rng.normal(0, 0.02, (len(TISSUES), 3))
+    table = np.array(list(RELAXATION.values())) * (1 + np.clip(jitter, -0.1, 0.1))
     density, t1, t2 = table.T
     # Saturated spins leave a vessel before they are read, or fresh ones enter it.
     density[TISSUES.index("vessel")] *= rng.uniform(0.2, 2.5 if weighting == "t1" else 1.0)
     # Fat, off resonance, is excited in part, or suppressed.
     suppressed = rng.random() < {"t1": 0.2, "t2": 0.4, "pd": 0.3, "flair": 0.5}[weighting]
     fatty = [TISSUES.index("fat"), TISSUES.index("marrow")]
-    density[fatty] *= rng.uniform(0.1, 0.3) if suppressed else rng.uniform(0.4, 0.9)
+    density[fatty] *= rng.uniform(0.1, 0.3) if suppressed else rng.uniform(0.3, 0.8)
     repetition, echo, inversion = timing(rng, weighting, float(t1[TISSUES.index("csf")]))
     recovery = 1 - np.exp(-repetition / t1)
     if inversion is not None:
@@ -136,7 +138,7 @@ def timing(rng: np.random.Generator, weighting: str, fluid_t1: float) -> tuple[f
     if weighting == "t1":
         if rng.random() < 0.5:
             return rng.uniform(450, 750), rng.uniform(8, 14), None
-        return rng.uniform(1800, 2500), rng.uniform(3, 10), rng.uniform(850, 1000)
+        return rng.uniform(1800, 2500), rng.uniform(3, 10), rng.uniform(950, 1200)
     if weighting == "t2":
         return rng.uniform(4000, 7000), rng.uniform(85, 115), None
     if weighting == "pd":
