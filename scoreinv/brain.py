@@ -179,7 +179,7 @@ def paint_hindbrain(surface: Surface, rng: np.random.Generator, where: Window, w
     lobule = np.abs(phase - np.round(phase)) * radius * np.float32(2 * np.pi / lobules)
     leaf = np.abs(phase * leaves - np.round(phase * leaves)) * radius * np.float32(2 * np.pi / lobules / leaves)
     fissures = np.minimum(
-        np.hypot(leaf, np.maximum(-hull - 6, 0)), np.hypot(lobule, np.maximum(-hull - 16 + 3 * wander[where], 0))
+        np.hypot(leaf, np.maximum(-hull - 8, 0)), np.hypot(lobule, np.maximum(-hull - 19 + 3 * wander[where], 0))
     )
     # A branch of white matter runs in the middle of each lobule, its twigs into the leaves.
     middle = np.float32(np.pi / lobules) * radius - lobule

@@ -143,10 +143,10 @@ def paint_air_cells(surface: TissueMap, rng: np.random.Generator, streaks: Field
         distance, where = surface.ellipsoid_distance((-46, 28, 54 * s), (22, 16, 13))
         surface.paint(distance, "bone", where)
         surface.paint(np.maximum(distance + 2, streaks[where] * 4), "air", where)
-        surface.tube([(-44, 12, 72 * s), (-42, 10, 50 * s)], [3.5, 3], "air")
-        radii = rng.uniform(0.3, 1.0) * np.array([16, 7, 15])
-        surface.ellipsoid((-8, -90, 11 * s), radii + 2, "bone")
-        surface.ellipsoid((-8, -90, 11 * s), radii, "air")
+        surface.tube([(-44, 12, 64 * s), (-42, 10, 50 * s)], [3.5, 3], "air")
+        radii = rng.uniform(0.3, 1.0) * np.array([15, 5, 14])
+        surface.ellipsoid((-8, -85, 11 * s), radii + 2, "bone")
+        surface.ellipsoid((-8, -85, 11 * s), radii, "air")
     surface.ellipsoid((-32, -28, 0), rng.uniform(0.6, 1.1) * np.array([10, 14, 12]), "air")
 
 
