@@ -1,11 +1,10 @@
 """Tissues of the head: how they are painted as fractions of voxels, and how bright they are in MR images.
 
 Magnitudes follow the signal equations of spin echo and inversion recovery [Bernstein et al. 2004, Handbook of MRI Pulse
-Sequences, ch. 14.1 and 14.2] for the mean relaxation times of each tissue at 3 T. Those of muscle, fat and marrow are
-measured values [Gold et al. 2004, AJR 183:343-351, table 1], as are those of white and grey matter and blood [Stanisz
-et al. 2005, MRM 54:507-512, table 1; Wansapura et al. 1999, JMRI 9:531-538, between which they lie here] and the T1 of
-cerebrospinal fluid [Rooney et al. 2007, MRM 57:308-318]. Those of bone, skin, vitreous, deep nuclei, cerebellum,
-brainstem and lesions, and proton densities, are plausible values between these.
+Sequences] for mean relaxation times at 3 T: muscle and fat as measured by Gold et al. [2004, AJR 183:343-351]; white
+and grey matter between Wansapura et al. [1999, JMRI 9:531-538] and Stanisz et al. [2005, MRM 54:507-512]; the T1 of
+cerebrospinal fluid near that of Rooney et al. [2007, MRM 57:308-318]. The other values, and all proton densities, are
+plausible ones beside these.
 """
 
 from __future__ import annotations
