@@ -1,4 +1,6 @@
-"""The drawing surface of the random CT anatomies: a volume in Hounsfield units and the shapes painted into it.
+"""The drawing surface of the random anatomies: coordinates of a patient and the shapes painted on them.
+
+A Surface holds coordinates and shapes and leaves to its kind what paint is: a Canvas mixes Hounsfield units in place.
 
 Shapes are signed distances (mm, negative inside): ellipsoids, tapered capsules and columns of superellipses. The
 painted fraction of a voxel falls linearly across one voxel around the surface, which approximates partial volume. Noise
@@ -8,6 +10,7 @@ Points are (z, y, x) in mm, towards the patient's Superior, Posterior and Left.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,14 +26,21 @@ WHOLE: Window = (slice(None), slice(None), slice(None))
 
 
 @dataclass
-class Canvas:
-    """HU volume being painted, with the reference-patient coordinates of its voxels (all (z, y, x), mm)."""
+class Surface(ABC):
+    """Reference-patient coordinates of the voxels being painted (all (z, y, x), mm).
 
-    hu: Field
+    Fields: axes, the coordinates along each axis before space is displaced; at, those of each voxel after it; reach,
+    the largest displacement along each axis; voxel, the width over which a painted edge falls.
+    """
+
     axes: tuple[Field, Field, Field]
     at: tuple[Field, Field, Field]
     reach: tuple[float, float, float]
     voxel: float
+
+    @abstractmethod
+    def mix(self, share: Field, value: Any, where: Window = WHOLE) -> None:
+        """Replace a share (0 to 1) of each voxel of a window by value."""
 
     def window(self, low: Point, high: Point) -> Window:
         """Slices of the voxels that can fall between two corners (mm), allowing for the displacement of space."""
@@ -41,22 +51,20 @@ class Canvas:
             spans.append(slice(int(start), int(stop)))
         return spans[0], spans[1], spans[2]
 
-    def paint(self, distance: Field, value: float | Field, where: Window = WHOLE, share: float = 1.0) -> None:
-        """Mix value (HU) into the voxels where the signed distance (mm, negative inside) is below zero."""
-        region = self.hu[where]
-        region += self.coverage(distance, share) * (value - region)
+    def paint(self, distance: Field, value: Any, where: Window = WHOLE, share: float = 1.0) -> None:
+        """Mix value into the voxels where the signed distance (mm, negative inside) is below zero."""
+        self.mix(self.coverage(distance, share), value, where)
 
     def coverage(self, distance: Field, share: float = 1.0) -> Field:
         """Fraction of each voxel inside a surface, from its signed distance (mm)."""
         return np.asarray(np.clip(0.5 - distance / self.voxel, 0.0, 1.0) * np.float32(share))
 
-    def sheet(self, distance: Field, thickness: float, value: float, where: Window = WHOLE) -> None:
-        """Mix value (HU) into a sheet of the given thickness (mm) about the zero of distance (mm)."""
-        share = self.coverage(distance - thickness / 2) - self.coverage(distance + thickness / 2)
-        self.hu[where] += share * (value - self.hu[where])
+    def sheet(self, distance: Field, thickness: float | Field, value: Any, where: Window = WHOLE) -> None:
+        """Mix value into a sheet of the given thickness (mm) about the zero of distance (mm)."""
+        self.mix(self.coverage(distance - thickness / 2) - self.coverage(distance + thickness / 2), value, where)
 
-    def bone(self, distance: Field, cortex: float, marrow: float, shell: float, where: Window = WHOLE) -> None:
-        """Paint a bone: a cortical shell (mm thick) at cortex HU around marrow HU."""
+    def bone(self, distance: Field, cortex: Any, marrow: Any, shell: float, where: Window = WHOLE) -> None:
+        """Paint a bone: a shell (mm thick) of cortex around marrow."""
         self.paint(distance, cortex, where)
         self.paint(distance + shell, marrow, where)
 
@@ -75,8 +83,8 @@ class Canvas:
         slope = np.sqrt(sum(square / radius**2 for square, radius in zip(squares, radii, strict=True))) + 1e-5
         return np.asarray(level * (level - 1) / slope, dtype=np.float32), where
 
-    def ellipsoid(self, centre: Point, radii: Point, value: float, turn: float = 0.0) -> None:
-        """Paint an ellipsoid (mm) at value (HU)."""
+    def ellipsoid(self, centre: Point, radii: Point, value: Any, turn: float = 0.0) -> None:
+        """Paint an ellipsoid (mm) of value."""
         distance, where = self.ellipsoid_distance(centre, radii, turn)
         self.paint(distance, value, where)
 
@@ -91,18 +99,30 @@ class Canvas:
         apart = np.square(z - along * step[0]) + np.square(y - along * step[1]) + np.square(x - along * step[2])
         return np.sqrt(apart) - (first + (last - first) * along), where
 
-    def tube(self, points: Sequence[Point], radii: Sequence[float], value: float) -> None:
+    def tube(self, points: Sequence[Point], radii: Sequence[float], value: Any) -> None:
         """Paint a polyline tube; a tube thinner than a voxel only fills its share of the voxel."""
         for i in range(len(points) - 1):
             distance, where = self.capsule_distance(points[i], points[i + 1], radii[i], radii[i + 1])
             share = min(1.0, (radii[i] + radii[i + 1]) / self.voxel)
             self.paint(distance, value, where, share)
 
-    def long_bone(self, points: Sequence[Point], radius: float, cortex: float, marrow: float, shell: float) -> None:
+    def long_bone(self, points: Sequence[Point], radius: float, cortex: Any, marrow: Any, shell: float) -> None:
         """Paint a tubular bone along a polyline (mm) with a cortical shell (mm)."""
         radii = [radius] * len(points)
         self.tube(points, radii, cortex)
         self.tube(points, [r - shell for r in radii], marrow)
+
+
+@dataclass
+class Canvas(Surface):
+    """Volume being painted in HU."""
+
+    hu: Field
+
+    def mix(self, share: Field, value: float | Field, where: Window = WHOLE) -> None:
+        """Mix value (HU) into a window of the volume."""
+        region = self.hu[where]
+        region += share * (value - region)
 
 
 def smooth_noise(rng: np.random.Generator, axes: Sequence[Field], spacing: float, cells: int) -> Field:

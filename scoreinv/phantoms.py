@@ -141,7 +141,7 @@ def place_patient(rng: np.random.Generator, axes: Sequence[Field], voxel: float)
     at = (z + wobble[0], y + wobble[1] + np.float32(tilt) * x, x + wobble[2] - np.float32(tilt) * y)
     reach = [float(np.abs(a - b).max()) for a, b in zip(at, (z, y, x), strict=True)]
     hu = np.full(z.shape, AIR, dtype=np.float32)
-    return Canvas(hu, (straight[0], straight[1], straight[2]), at, (reach[0], reach[1], reach[2]), voxel)
+    return Canvas((straight[0], straight[1], straight[2]), at, (reach[0], reach[1], reach[2]), voxel, hu)
 
 
 def paint_wall(canvas: Canvas, rng: np.random.Generator, streaks: Field, lumps: Field) -> Field:
