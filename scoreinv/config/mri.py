@@ -59,7 +59,7 @@ class Coils(Section):
     """How sensitivities become known."""
 
     maps: Literal["espirit", "walsh", "true"] = Field("espirit", description="true: those of the simulation")
-    calibration: int | None = Field(None, ge=6, description="lines to estimate them from; None takes all that there are")
+    calibration: int | None = Field(None, ge=6, description="lines to estimate them from; None takes all there are")
     compress: int | None = Field(None, ge=1, description="to so many virtual coils")
 
 
@@ -100,7 +100,7 @@ class MRISettings(RunSettings):
             raise ValueError("coils.maps is 'true': only simulated scans know them; expected 'espirit' or 'walsh'")
         for key in Scan.model_fields:
             if getattr(self.scan, key) != Scan.model_fields[key].default:
-                raise ValueError(f"scan.{key} has no effect: the input is measured, and its file knows the scan; remove it")
+                raise ValueError(f"scan.{key} has no effect: the input is measured, its file knows the scan; remove it")
         return self
 
 
