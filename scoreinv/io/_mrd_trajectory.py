@@ -32,7 +32,7 @@ def rad_per_voxel(stored: NDArray[np.float32], encoding: Encoding, unit: str | N
     """Stored coordinates (..., d), (kx, ky) or (kx, ky, kz), as (..., d) rad per voxel in (y, x) or (z, y, x) order.
 
     Without a unit, the one is taken with which the trajectory reaches 0.9 to 1.05 of the edge of the encoded k-space,
-    pi per voxel. What lies beyond pi is taken a turn back, which is the same frequency on a grid of voxels.
+    pi per voxel, along every axis, or else along any. What lies beyond pi is taken a turn back, which is the same frequency on a grid of voxels.
 
     Raises:
         ValueError: for an unknown unit, if none or several fit, or the given one leads beyond 1.05 pi.
@@ -41,14 +41,14 @@ def rad_per_voxel(stored: NDArray[np.float32], encoding: Encoding, unit: str | N
     known = {name: factors[3 - d :] for name, factors in units(encoding).items()}
     turned = stored[..., ::-1].astype(np.float64)
     extent = np.abs(turned).reshape(-1, d).max(axis=0)
-    reach = {name: float((extent * factors).max() / np.pi) for name, factors in known.items()}
+    reach = {name: extent * factors / np.pi for name, factors in known.items()}
     if unit is None:
-        unit = _fitting(reach, known, extent)
+        unit = _fitting(reach, known)
     elif unit not in known:
         raise ValueError(f"trajectory_unit is {unit!r}, expected one of {', '.join(known)}")
-    elif reach[unit] > _MOST_REACH:
+    elif reach[unit].max() > _MOST_REACH:
         raise ValueError(
-            f"trajectory_unit {unit!r} leads to {reach[unit] * np.pi:.4g} rad per voxel, expected at most pi; "
+            f"trajectory_unit {unit!r} leads to {reach[unit].max() * np.pi:.4g} rad per voxel, expected at most pi; "
             f"pass another of {', '.join(known)}"
         )
     k = turned * known[unit]
@@ -57,11 +57,13 @@ def rad_per_voxel(stored: NDArray[np.float32], encoding: Encoding, unit: str | N
     return rounded
 
 
-def _fitting(reach: dict[str, float], known: dict[str, NDArray[np.float64]], extent: NDArray[np.float64]) -> str:
-    fitting = [name for name, part in reach.items() if _LEAST_REACH <= part <= _MOST_REACH]
+def _fitting(reach: dict[str, NDArray[np.float64]], known: dict[str, NDArray[np.float64]]) -> str:
+    fitting = [name for name, part in reach.items() if _LEAST_REACH <= part.max() <= _MOST_REACH]
+    # Where the readout is oversampled, "1/fov" and "1/encoded_fov" reach the edge of y alike, but not that of x.
+    fitting = [name for name in fitting if reach[name].min() >= _LEAST_REACH] or fitting
     if not fitting or not all(np.allclose(known[name], known[fitting[0]], rtol=_SAME) for name in fitting):
         raise ValueError(
-            f"trajectory reaches {extent.max():.6g}, whose unit could be {' or '.join(fitting) or 'none known'}; "
-            f"pass trajectory_unit, one of {', '.join(known)}"
+            f"trajectory reaches {reach['rad/voxel'].max() * np.pi:.4g}, whose unit could be "
+            f"{' or '.join(fitting) or 'none known'}; pass trajectory_unit, one of {', '.join(known)}"
         )
     return fitting[0]
