@@ -32,7 +32,8 @@ def rad_per_voxel(stored: NDArray[np.float32], encoding: Encoding, unit: str | N
     """Stored coordinates (..., d), (kx, ky) or (kx, ky, kz), as (..., d) rad per voxel in (y, x) or (z, y, x) order.
 
     Without a unit, the one is taken with which the trajectory reaches 0.9 to 1.05 of the edge of the encoded k-space,
-    pi per voxel, along every axis, or else along any. What lies beyond pi is taken a turn back, which is the same frequency on a grid of voxels.
+    pi per voxel, along every axis, or else along any. What lies beyond pi is taken a turn back, which is the same
+    frequency on a grid of voxels.
 
     Raises:
         ValueError: for an unknown unit, if none or several fit, or the given one leads beyond 1.05 pi.

@@ -85,7 +85,7 @@ def read_ismrmrd(
             logger.warning("%s: lines of an EPI are taken as they are, without correction of N/2 ghosts", path)
         noise = _noise(group["data"], heads, kind["noise"], images)
         result = _images(group["data"], heads, images, kind["calibration"], space, noise, trajectory_unit)
-    _report_missing(path, heads[images], space)
+    _report_missing(path, heads[images])
     return result
 
 
@@ -264,13 +264,13 @@ def _shots(
 def _place(head: Any, space: Encoding) -> dict[str, Any]:
     """Voxel size, and place if the header knows directions; its vectors (L, P, S) reversed to (S, P, L)."""
     axes = np.stack([head[f"{name}_dir"][::-1].astype(np.float64) for name in ("slice", "phase", "read")], axis=1)
-    if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-2):
+    if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
         return {"voxel_size": space.voxel_size}
     center = tuple(float(x) for x in head["position"][::-1])
     return {"voxel_size": space.voxel_size, "center": center, "direction": axes / np.linalg.norm(axes, axis=0)}
 
 
-def _report_missing(path: str | Path, heads: NDArray[Any], space: Encoding) -> None:
+def _report_missing(path: str | Path, heads: NDArray[Any]) -> None:
     """A scan broken off leaves the last image with less than the others; undersampling leaves all alike."""
     counters = np.stack([heads["idx"][name] for name in COUNTERS], axis=1)
     groups, lines = np.unique(counters, axis=0, return_counts=True)
