@@ -81,8 +81,9 @@ class Reconstruction:
             folder: made if it is not there.
             grid: where the images lie, as `write_image` takes it; None centres them at 0.
 
-        What an earlier result left in the folder is removed. Complex images are stored as such. NIfTI cannot leave the
-        voxel size open: where it is unknown the files say 1 mm, and "voxel_size" in the record is null.
+        What an earlier result left in the folder is removed. Complex images are stored as magnitude (`mean.nii.gz`) and
+        phase (`mean_phase.nii.gz`), see `write_image`. NIfTI cannot leave the voxel size open: where it is unknown the
+        files say 1 mm, and "voxel_size" in the record is null.
         """
         from scoreinv.io import write_image, write_json
 
@@ -110,7 +111,7 @@ class Reconstruction:
 
 def remove_saved(folder: Path) -> None:
     """Remove what `Reconstruction.save` writes, and nothing else; other samples must not stand beside a new mean."""
-    for pattern in ("reconstruction.json", "mean.nii.gz", "std.nii.gz", "sample_[0-9]*.nii.gz"):
+    for pattern in ("reconstruction.json", "mean.nii.gz", "mean_phase.nii.gz", "std.nii.gz", "sample_[0-9]*.nii.gz"):
         for path in folder.glob(pattern):
             path.unlink()
 

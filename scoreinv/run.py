@@ -71,7 +71,8 @@ def _remove_earlier(out: Path) -> None:
     if not (out / "config.yaml").is_file():
         return
     methods = [*METHODS, *baselines.__all__]
-    for name in ("metrics.json", "figure.png", "reference.nii.gz", *(f"{method}.nii.gz" for method in methods)):
+    images = [f"{name}{part}.nii.gz" for name in ("reference", *methods) for part in ("", "_phase")]
+    for name in ("metrics.json", "figure.png", *images):
         (out / name).unlink(missing_ok=True)
     for folder in (out / method for method in methods):
         if folder.is_dir():

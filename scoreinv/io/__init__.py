@@ -1,11 +1,17 @@
-"""Reading and writing: images (NIfTI, MetaImage) and CT projections (HDF5, DataExchange).
+"""Reading and writing: images (NIfTI, MetaImage), CT projections (HDF5, DataExchange) and MR k-space (ISMRMRD, fastMRI,
+BART, NumPy).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
-every writer leaves either a whole file or none.
+k-space alone keeps the scanner's axes, and `KSpace.place` turns its image. Every writer leaves either a whole file or
+none.
 """
 
 from scoreinv.io.atomic import atomic_path, write_json
-from scoreinv.io.images import Image, read_image, write_image
+from scoreinv.io.bart import read_cfl, write_cfl
+from scoreinv.io.fastmri import read_fastmri
+from scoreinv.io.images import Image, phase_path, read_complex_image, read_image, write_image
+from scoreinv.io.ismrmrd import read_ismrmrd
+from scoreinv.io.kspace import KSpace, place_slices
 from scoreinv.io.projections import (
     Projections,
     find_rotation_center,
@@ -13,15 +19,26 @@ from scoreinv.io.projections import (
     read_projections,
     write_projections,
 )
+from scoreinv.io.raw import read_kspace, read_kspace_npy
 
 __all__ = [
     "Image",
+    "KSpace",
     "Projections",
     "atomic_path",
     "find_rotation_center",
+    "phase_path",
+    "place_slices",
+    "read_cfl",
+    "read_complex_image",
     "read_data_exchange",
+    "read_fastmri",
     "read_image",
+    "read_ismrmrd",
+    "read_kspace",
+    "read_kspace_npy",
     "read_projections",
+    "write_cfl",
     "write_image",
     "write_json",
     "write_projections",

@@ -16,7 +16,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -114,7 +114,7 @@ def read_image(path: str | Path) -> Image:
     path = check_exists(path, SUFFIXES, "an image")
     read = _read_metaimage if path.name.lower().endswith(".mha") else _read_nifti
     try:
-        return _upright(*read(path))
+        return upright(*read(path))
     except ValueError as error:
         raise ValueError(f"{path}: {_one_line(error)}") from error
 
@@ -127,7 +127,8 @@ def write_image(
 ) -> None:
     """Write `.nii`, `.nii.gz` or `.mha` (zlib), whole or not at all; an existing file is replaced.
 
-    Real images are float32, complex ones complex64, which NIfTI alone can hold.
+    Files are float32. A complex image is written as two, which every viewer shows: its magnitude under `path`, and its
+    phase, in rad from -pi to pi, beside it as `<name>_phase<suffix>` (`phase_path`).
 
     Args:
         path: its suffix chooses the format.
@@ -137,17 +138,43 @@ def write_image(
 
     Raises:
         FileNotFoundError: if the folder does not exist.
-        TypeError: for another dtype than float32 and complex64, or a complex image as `.mha`.
+        TypeError: for another dtype than float32 and complex64.
         ValueError: for another suffix, NaN or Inf, a shape that is not the grid's, or a place given twice or never.
     """
     path = check_suffix(path, SUFFIXES, "an image")
     placed = _placed(image, grid, voxel_size)
-    metaimage = path.name.lower().endswith(".mha")
-    if metaimage and placed.data.is_complex():
-        raise TypeError(f"{path}: MetaImage holds no complex numbers; write .nii.gz, or .abs() and .angle() apart")
-    write = _write_metaimage if metaimage else _write_nifti
-    with atomic_path(path) as temporary:
-        write(temporary, placed)
+    write = _write_metaimage if path.name.lower().endswith(".mha") else _write_nifti
+    if not placed.data.is_complex():
+        with atomic_path(path) as temporary:
+            write(temporary, placed)
+        return
+    with atomic_path(path) as magnitude, atomic_path(phase_path(path)) as phase:
+        write(magnitude, replace(placed, data=placed.data.abs()))
+        write(phase, replace(placed, data=placed.data.angle()))
+
+
+def read_complex_image(path: str | Path) -> Image:
+    """Read the magnitude at `path` and the phase beside it, as `write_image` writes them, as complex64.
+
+    Raises:
+        FileNotFoundError: unless both files are there.
+        ValueError: as `read_image`, or if the two are not on one grid.
+    """
+    magnitude, phase = read_image(path), read_image(phase_path(path))
+    same = magnitude.data.shape == phase.data.shape and np.allclose(magnitude.voxel_size, phase.voxel_size)
+    if not same or magnitude.data.is_complex() or phase.data.is_complex():
+        raise ValueError(
+            f"{path}: magnitude has shape {tuple(magnitude.data.shape)} and phase {tuple(phase.data.shape)}, expected "
+            "two real images of one grid; write the complex image again"
+        )
+    return replace(magnitude, data=torch.polar(magnitude.data, phase.data))
+
+
+def phase_path(path: str | Path) -> Path:
+    """Where the phase of a complex image written to `path` lies: `mean.nii.gz` has `mean_phase.nii.gz`."""
+    path = check_suffix(path, SUFFIXES, "an image")
+    suffix = next(s for s in reversed(SUFFIXES) if path.name.lower().endswith(s))
+    return path.with_name(f"{path.name[: -len(suffix)]}_phase{path.name[-len(suffix) :]}")
 
 
 def _placed(image: Image | Tensor, grid: Image | Volume | None, voxel_size: tuple[float, float, float] | None) -> Image:
@@ -172,7 +199,7 @@ def _placed(image: Image | Tensor, grid: Image | Volume | None, voxel_size: tupl
     return placed
 
 
-def _upright(array: NDArray[Any], matrix: NDArray[np.float64], origin: NDArray[np.float64]) -> Image:
+def upright(array: NDArray[Any], matrix: NDArray[np.float64], origin: NDArray[np.float64]) -> Image:
     """Permute and flip the axes to the order closest to (S, P, L).
 
     Args:

@@ -20,8 +20,6 @@ J. Synchrotron Rad. 21 (2014) 1224-1230.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +29,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from scoreinv.io.atomic import atomic_path, check_exists, check_suffix
+from scoreinv.io.atomic import atomic_path, check_suffix
+from scoreinv.io.hdf5 import dataset, item, open_hdf5
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -164,7 +163,7 @@ def read_projections(path: str | Path) -> Projections:
         FileNotFoundError: if there is no such file.
         ValueError: for another suffix or format, a damaged file, a missing dataset, sizes that disagree, or NaN.
     """
-    with _open(path) as file:
+    with open_hdf5(path, SUFFIXES) as file:
         if file.attrs.get("format") != FORMAT:
             raise ValueError(
                 f"format is {file.attrs.get('format')!r}, expected {FORMAT!r}; a raw scan is read by read_data_exchange"
@@ -172,13 +171,13 @@ def read_projections(path: str | Path) -> Projections:
         version = file.attrs.get("format_version")
         if version != FORMAT_VERSION:
             raise ValueError(f"format_version is {version}, expected {FORMAT_VERSION}; update scoreinv")
-        data = _dataset(file, "data")
-        name = _item(file, "geometry").attrs.get("type")
+        data = dataset(file, "data")
+        name = item(file, "geometry").attrs.get("type")
         if name not in _GEOMETRIES:
             raise ValueError(f"geometry type is {name!r}, expected one of {', '.join(_GEOMETRIES)}; write it again")
-        vectors = {field: _dataset(file, f"geometry/{field}")[:] for field in _VECTORS[name]}
+        vectors = {field: dataset(file, f"geometry/{field}")[:] for field in _VECTORS[name]}
         geometry = _GEOMETRIES[name](**vectors, detector_shape=data.shape[1:])
-        photons = _dataset(file, "photons")[()] if "photons" in file else None
+        photons = dataset(file, "photons")[()] if "photons" in file else None
         if isinstance(photons, np.ndarray):
             photons = torch.from_numpy(photons)
         return Projections(torch.from_numpy(data[:]), geometry, data.attrs.get("kind"), photons)
@@ -212,12 +211,12 @@ def read_data_exchange(path: str | Path, rotation_center: float | None = None, p
     """
     if not 0 < pixel_size < np.inf:
         raise ValueError(f"read_data_exchange: pixel_size is {pixel_size}, expected a positive length in mm")
-    with _open(path) as file:
-        raw = _dataset(file, "exchange/data")
+    with open_hdf5(path, SUFFIXES) as file:
+        raw = dataset(file, "exchange/data")
         if raw.ndim != 3:
             raise ValueError(f"/exchange/data has shape {raw.shape}, expected (views, rows, columns)")
-        white, dark = (_mean_frame(_dataset(file, f"exchange/{name}"), raw) for name in ("data_white", "data_dark"))
-        angles = _angles(_dataset(file, "exchange/theta"), len(raw))
+        white, dark = (_mean_frame(dataset(file, f"exchange/{name}"), raw) for name in ("data_white", "data_dark"))
+        angles = _angles(dataset(file, "exchange/theta"), len(raw))
         data = torch.from_numpy(_line_integrals(raw[:], white, dark, path))
         _check_values(data, "line integrals")
         if rotation_center is None:
@@ -323,39 +322,6 @@ def _angles(theta: Any, views: int) -> NDArray[np.float64]:
         raise ValueError(f"{theta.name} has units {units!r}, expected degrees or radians; correct the attribute")
     angles: NDArray[np.float64] = theta[:].astype(np.float64) * _RADIANS[units.lower()]
     return angles
-
-
-@contextmanager
-def _open(path: str | Path) -> Iterator[Any]:
-    """The HDF5 file for reading; every error inside the block becomes one line that names it."""
-    checked = check_exists(path, SUFFIXES, "an HDF5 file")
-    import h5py
-
-    try:
-        with h5py.File(checked, "r") as file:
-            yield file
-    except PermissionError:
-        raise
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: damaged or not HDF5 ({reason}); copy or export the file again") from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _dataset(file: Any, name: str) -> Any:
-    item = _item(file, name)
-    if not hasattr(item, "shape"):
-        raise ValueError(f"/{name} is a group, expected an array; write it as a dataset")
-    return item
-
-
-def _item(file: Any, name: str) -> Any:
-    if name not in file:
-        present: list[str] = []
-        file.visit(present.append)
-        raise ValueError(f"lacks /{name}, has {', '.join(present) or 'nothing'}; add it or export the file again")
-    return file[name]
 
 
 def _check_values(values: Tensor, what: str, non_negative: bool = False) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scoreinv import Reconstruction
-from scoreinv.io import read_image
+from scoreinv.io import read_complex_image, read_image
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, LinearOperator, Volume
 from scoreinv.result import describe
 
@@ -37,12 +37,14 @@ def record(folder):
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5)])
-def test_complex_images_come_back(shape, tmp_path):
+def test_complex_images_come_back_from_magnitude_and_phase(shape, tmp_path):
     saved = result(random(2, *shape, dtype=torch.complex64))
     saved.save(tmp_path)
-    for name, image in {"mean": saved.mean, "std": saved.std, "sample_001": saved.samples[1]}.items():
-        torch.testing.assert_close(read_image(tmp_path / f"{name}.nii.gz").data.reshape(shape), image)
-    assert not saved.std.is_complex()
+    for name, image in {"mean": saved.mean, "sample_001": saved.samples[1]}.items():
+        torch.testing.assert_close(read_complex_image(tmp_path / f"{name}.nii.gz").data.reshape(shape), image)
+    torch.testing.assert_close(read_image(tmp_path / "std.nii.gz").data.reshape(shape), saved.std)
+    result(random(1, *shape)).save(tmp_path)
+    assert not list(tmp_path.glob("*_phase.nii.gz"))
 
 
 def test_unknown_voxel_size_is_said(tmp_path, caplog):
