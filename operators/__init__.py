@@ -1,5 +1,7 @@
 """What a scanner does: linear operators with exact adjoints, geometries, noise models, solvers."""
 
+from scoreinv.operators.coil_maps import espirit, walsh
+from scoreinv.operators.coils import coil_compression, prewhiten, rss, simulated_coils
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
@@ -25,6 +27,12 @@ __all__ = [
     "Stack",
     "TransmissionPoisson",
     "Volume",
+    "coil_compression",
     "conjugate_gradients",
+    "espirit",
     "power_iteration",
+    "prewhiten",
+    "rss",
+    "simulated_coils",
+    "walsh",
 ]
