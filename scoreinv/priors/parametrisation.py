@@ -131,17 +131,19 @@ def _levels(betas: tuple[float, ...]) -> VPLevels:
 
 
 def parametrisation_of(description: Mapping[str, Any]) -> Parametrisation:
-    """The parametrisation described by `kind` and its fields; fields of no concern here are passed over.
+    """The parametrisation described by `kind` and its fields.
 
     Raises:
-        ValueError: if there is no such kind.
+        ValueError: if there is no such kind, or it has no such fields.
     """
     kinds: dict[str, Any] = {"edm": EDM, "vp": VP, "ve": VE}
     if description.get("kind") not in kinds:
         raise ValueError(f"parametrisation: kind is {description.get('kind')!r}, expected one of {sorted(kinds)}")
     kind = kinds[description["kind"]]
     known = {field.name for field in dataclasses.fields(kind)}
-    given = {key: tuple(v) if isinstance(v, list) else v for key, v in description.items() if key in known}
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in description.items() if key != "kind"}
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"parametrisation: {kind.__name__} has no {', '.join(unknown)}; expected {sorted(known)}")
     parametrisation: Parametrisation = kind(**given)
     return parametrisation
 

@@ -215,7 +215,7 @@ class TestNCSNpp:
         checkpoint = read_checkpoint(path, "ncsnpp", image_size=32)
         found = {key: checkpoint.arguments[key] for key in ("nf", "ch_mult", "num_res_blocks", "attn_resolutions")}
         assert found == {"nf": 8, "ch_mult": [1, 2, 2, 2], "num_res_blocks": 1, "attn_resolutions": [16]}
-        assert checkpoint.parametrisation == {"kind": "ve", "sigma_min": 0.02, "sigma_max": 50.0, "centered": False}
+        assert checkpoint.parametrisation == {"kind": "ve", "sigma_min": 0.02, "sigma_max": 50.0}
         assert json.loads(json.dumps(checkpoint.arguments)) == checkpoint.arguments
 
     def test_missing_and_unknown_weights_are_listed(self, original_weights, tmp_path):

@@ -268,6 +268,8 @@ class TestParametrisation:
             VP((0.1, 0.2), "noise")
         with pytest.raises(ValueError, match="kind is 'flow', expected one of"):
             parametrisation_of({"kind": "flow"})
+        with pytest.raises(ValueError, match=r"EDM has no centred, shift; expected \['data_std'\]"):
+            parametrisation_of({"kind": "edm", "data_std": 0.5, "shift": 1, "centred": True})
 
 
 class TestChannels:
