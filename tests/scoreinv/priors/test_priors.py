@@ -250,12 +250,28 @@ class TestParametrisation:
         x0 = VP(self.betas(), prediction).denoise(network, z, sigma)
         torch.testing.assert_close(x0, image, rtol=1e-3, atol=1e-3)
 
+    def test_a_continuous_network_is_told_999_t(self):
+        """The linear SDE of score-based models written out: a = exp(-t^2 (20 - 0.1) / 4 - 0.1 t / 2)."""
+        image, t = noisy(2, 1, 8, 8), torch.tensor([0.05, 0.7], dtype=torch.float64)
+        a = torch.exp(-(t**2) * 19.9 / 4 - 0.05 * t).reshape(-1, 1, 1, 1)
+        sigma = ((1 - a**2).sqrt() / a).float()
+
+        def network(x, label):
+            torch.testing.assert_close(label.double(), 999 * t, rtol=1e-4, atol=0)
+            return (x - a * image) / (1 - a**2).sqrt()
+
+        z = image + sigma * noisy(2, 1, 8, 8, seed=1)
+        x0 = VP((0.1, 20.0), continuous=True).denoise(network, z, sigma.flatten())
+        torch.testing.assert_close(x0, image, rtol=1e-3, atol=1e-3)
+
     def test_ve_is_tweedie(self):
         z, sigma = noisy(2, 1, 8, 8), torch.tensor([0.5, 2.0])
         x0 = VE().denoise(lambda z, s: -z / (1 + s.reshape(-1, 1, 1, 1) ** 2), z, sigma)
         torch.testing.assert_close(x0, z / (1 + sigma.reshape(-1, 1, 1, 1) ** 2))
 
-    @pytest.mark.parametrize("form", [EDM(0.3), VP((0.1, 0.2), "v_prediction"), VE(0.1, 30.0)], ids=lambda f: f.kind)
+    @pytest.mark.parametrize(
+        "form", [EDM(0.3), VP((0.1, 0.2), "v_prediction"), VP((0.1, 20.0), continuous=True), VE(0.1, 30.0)]
+    )
     def test_description_is_read_back(self, form):
         assert parametrisation_of(json.loads(json.dumps(describe_parametrisation(form)))) == form
 
@@ -266,6 +282,10 @@ class TestParametrisation:
     def test_unknown_forms_are_refused(self):
         with pytest.raises(ValueError, match="prediction is 'noise', expected 'epsilon'"):
             VP((0.1, 0.2), "noise")
+        with pytest.raises(ValueError, match="two betas, at t = 0 and 1, got 3"):
+            VP((0.1, 0.2, 0.3), continuous=True)
+        with pytest.raises(ValueError, match=r"betas go from 20.* expected 0 < first < last"):
+            VP((20.0, 0.1), continuous=True)
         with pytest.raises(ValueError, match="kind is 'flow', expected one of"):
             parametrisation_of({"kind": "flow"})
         with pytest.raises(ValueError, match=r"EDM has no centred, shift; expected \['data_std'\]"):
