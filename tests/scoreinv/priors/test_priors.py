@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from toys import UNET, unet
 
 from scoreinv.priors import (
     EDM,
@@ -16,28 +17,14 @@ from scoreinv.priors import (
     load_prior,
     save_prior,
 )
-from scoreinv.priors.architectures import build_network
 from scoreinv.priors.parametrisation import describe_parametrisation, parametrisation_of
 from scoreinv.priors.vp import discrete_levels, linear_betas
-
-TINY = {
-    "in_channels": 1,
-    "out_channels": 1,
-    "layers_per_block": 1,
-    "block_out_channels": [8, 16],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-}
 
 
 @pytest.fixture(scope="module")
 def network_prior():
-    torch.manual_seed(0)
-    network = build_network(TINY)
     return NetworkPrior(
-        network,
+        unet(),
         data_std=0.5,
         sigma_range=(0.01, 10.0),
         intensity=IntensityMap.attenuation(),
@@ -174,7 +161,7 @@ class TestSliceWise:
 
 class TestStorage:
     def test_round_trip(self, network_prior, tmp_path):
-        save_prior(tmp_path / "tiny", network_prior, TINY, "# card")
+        save_prior(tmp_path / "tiny", network_prior, UNET, "# card")
         again = load_prior(tmp_path / "tiny")
         for name in (
             "data_std",
@@ -195,7 +182,7 @@ class TestStorage:
         assert not list((tmp_path / "tiny").glob(".*"))
 
     def test_damaged_weights(self, network_prior, tmp_path):
-        save_prior(tmp_path, network_prior, TINY, "")
+        save_prior(tmp_path, network_prior, UNET, "")
         weights = tmp_path / "model.safetensors"
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
@@ -212,7 +199,7 @@ class TestStorage:
 
     @pytest.mark.parametrize("change", [{"format": 1}, {"surprise": 1}])
     def test_another_format(self, network_prior, tmp_path, change):
-        save_prior(tmp_path, network_prior, TINY, "")
+        save_prior(tmp_path, network_prior, UNET, "")
         path = tmp_path / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
         with pytest.raises(ValueError, match="format 2"):
