@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -100,6 +100,11 @@ class TimedPrior(Prior):
 
     def error(self, sigma: float) -> float:
         return self.prior.error(sigma)
+
+
+def counted(prior: Prior) -> AbstractContextManager[None]:
+    """A block of work on a prior's network, other than asking it, that counts as its time where it is timed."""
+    return prior.watch.running() if isinstance(prior, TimedPrior) else nullcontext()
 
 
 def _finish_queued_work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.linear import LinearOperator
+from scoreinv.samplers.settings import positive, within
 
 
 class Coupling(ABC):
@@ -52,6 +54,10 @@ class TVz(Coupling):
     strength: float = 0.1
     rho: float = 10.0
     axis: int = 0
+
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "strength")
+        positive(self, "rho")
 
     def map(self, shape: tuple[int, ...], dtype: torch.dtype) -> LinearOperator:
         return FiniteDifference(shape, self.axis, dtype)

@@ -85,7 +85,7 @@ def walk(
     _check_range(levels, problem)
     stepper.check(guidance)
     if problem.coupling is not None and not guidance.couples:
-        raise ValueError(f"{guidance}: has no place for {problem.coupling}; expected coupling=None, or DDS")
+        raise ValueError(f"{guidance}: has no place for {problem.coupling}; expected coupling=None, or DDS()")
     for index in range(state.step, len(levels) - 1):
         begun, before = time.perf_counter(), (prior.watch.seconds, operator.watch.seconds)
         sigma = levels[index]
@@ -137,6 +137,10 @@ class _Guided:
         self.state, self.problem, self.guidance, self.noise = state, problem, guidance, noise
         # A copy: the state before the step stays what it was, for whoever keeps it.
         self.history = dict(state.history)
+
+    @property
+    def sigma_max(self) -> float:
+        return self.problem.prior.sigma_max
 
     def __call__(self, z: Tensor, sigma: float) -> Estimate:
         self.last = self.guidance(z, sigma, self.problem, self.history, self.noise)

@@ -42,6 +42,8 @@ def vp(steps: int, prior: Prior) -> Tensor:
 
 
 STANDARD = edm()
+# DiffusionMBIR's rho = 10 and threshold 0.004 of images in [0, 1], which DDS has taken over.
+PUBLISHED = TVz(strength=0.016, rho=10.0)
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,15 @@ METHODS = {
     "diffpir": Preset(DiffPIR(), DDIM(eta=math.sqrt(0.1), split="dds")),
     "daps": Preset(DAPS(), DDIM(eta=1.0, split="dds")),
     "pocs": Preset(POCS(), PredictorCorrector()),
-    "mbir": Preset(MBIR(), PredictorCorrector()),
+    "mbir": Preset(MBIR(), PredictorCorrector(), coupling=PUBLISHED),
     "smc": Preset(DPS(), TwistedSMC()),
     "dps-2023": Preset(DPSShift(), Ancestral(), vp),
     # The published gamma = 1 goes with an operator of norm 1 for MRI, of ||A^T A|| about 400 for CT.
     "dds-2024": Preset(DDS(5, gamma=400.0, keep_noise=True), DDIM(0.85, "dds"), vp),
     "dds-2024-mri": Preset(DDS(5, gamma=1.0, keep_noise=True), DDIM(0.85, "dds"), vp),
-    "dds-2024-3d": Preset(DDS(5, gamma=400.0, keep_noise=True), DDIM(0.85, "dds"), vp, TVz(strength=0.016, rho=10.0)),
+    "dds-2024-3d": Preset(DDS(5, gamma=400.0, keep_noise=True), DDIM(0.85, "dds"), vp, PUBLISHED),
     "pigdm-2023": Preset(PiGDM("isotropic"), DDIM(eta=1.0), vp),
-    "mcg-2022": Preset(MCG(), PredictorCorrector(), ve()),
+    "mcg-2022": Preset(MCG(last_relaxation=0.6), PredictorCorrector(), ve()),
     "score-mri-2022": Preset(POCS(), PredictorCorrector(), ve()),
-    "mbir-2023": Preset(MBIR(), PredictorCorrector(), ve()),
+    "mbir-2023": Preset(MBIR(), PredictorCorrector(), ve(), PUBLISHED),
 }

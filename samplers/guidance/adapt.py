@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreinv.priors.base import Prior
+from scoreinv.samplers.clock import counted
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Problem
@@ -57,26 +58,31 @@ class LoRA:
         damping: float | Tensor,
         iterations: int,
     ) -> Tensor:
-        """The adapted network's E[x0 | z], (samples, *image); factors stay in `history["lora"]`, one set a sample."""
+        """The adapted network's E[x0 | z], (samples, *image).
+
+        Factors stay in the history, one set a sample, for each network that a walk alternates between, by its name.
+        """
         prior = problem.prior
+        inner, images = prior.slices(z[0])
         # `slices` refuses every prior without a network; the contract of priors does not know of networks.
-        network = prior.slices(z[0])[0].network  # type: ignore[attr-defined]
-        if "lora" not in history:
+        network, kept = inner.network, f"lora of {inner.name}"  # type: ignore[attr-defined]
+        if kept not in history:
             drawn = {name: noise((self.rank, _fan_in(w)), torch.float32) for name, w in _weights(network).items()}
             outputs = {name: len(w) for name, w in _weights(network).items()}
-            history["lora"] = [
+            history[kept] = [
                 {name: (A[k] / A.shape[-1] ** 0.5, A.new_zeros(outputs[name], self.rank)) for name, A in drawn.items()}
                 for k in range(len(z))
             ]
-        x0 = _each(z, sigma, prior, network, history["lora"])
+        x0 = _each(z, sigma, prior, network, history[kept])
         data = Quadratic.at(x0, problem)
         target = x0 + data.solve(data.pull, damping, iterations, 1e-4).x
-        order = noise((len(prior.slices(z[0])[1]),), torch.float32).argsort(1)
-        history["lora"] = [
-            self._fit(z[k], target[k], sigma, prior, network, factors, order[k])
-            for k, factors in enumerate(history["lora"])
-        ]
-        return _each(z, sigma, prior, network, history["lora"])
+        order = noise((len(images),), torch.float32).argsort(1)
+        with counted(prior):
+            history[kept] = [
+                self._fit(z[k], target[k], sigma, prior, network, factors, order[k])
+                for k, factors in enumerate(history[kept])
+            ]
+        return _each(z, sigma, prior, network, history[kept])
 
     def _fit(
         self, z: Tensor, target: Tensor, sigma: float, prior: Prior, network: nn.Module, factors: Factors, order: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -18,7 +18,9 @@ class Guidance(ABC):
         couples: whether it has a place for a coupling across slices.
     """
 
-    couples: ClassVar[bool] = True
+    @property
+    def couples(self) -> bool:
+        return True
 
     @abstractmethod
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:

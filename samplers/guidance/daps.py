@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.schedules import edm
+from scoreinv.samplers.settings import within
 from scoreinv.samplers.state import Estimate, Problem
 
 
@@ -33,6 +35,10 @@ class DAPS(Guidance):
     ode_steps: int = 5
     iterations: int = 30
     tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "ode_steps", "iterations")
+        within(self, 0, 1, "tolerance")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         A, prior = problem.operator, problem.prior

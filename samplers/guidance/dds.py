@@ -13,17 +13,21 @@ is made a noise level, and both are kept for the next.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from scoreinv.samplers.coupling import Coupling
 from scoreinv.samplers.guidance.adapt import LoRA
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
+from scoreinv.samplers.guidance.splitting import Splitting
 from scoreinv.samplers.guidance.tuning import RULES, discrepancy, sure
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import positive, within
 from scoreinv.samplers.state import Estimate, Problem
 
 
@@ -35,7 +39,8 @@ class DDS(Guidance):
         iterations: of conjugate gradients per noise level, at most.
         tolerance: relative residual at which they stop.
         gamma: the published constant in place of what r says, 1 / r^2 = ||H|| / gamma; infinite for data without
-            noise. The coupling's threshold is then counted in data_std, not in r; at infinite gamma it vanishes.
+            noise. The coupling's threshold is then counted in data_std, not in r; at infinite gamma there is nothing
+            that it could be weighed against, and no coupling has a place.
         keep_noise: leave eps that of the network, as published, not that of the guided estimate.
         tune: "discrepancy" where the likelihood's noise level is a guess: its factor is found from the residual at
             every level, and left in `history["noise variance"]`. "sure" where the noise is Gaussian and known: r is
@@ -53,36 +58,59 @@ class DDS(Guidance):
     def __post_init__(self) -> None:
         if self.tune not in (None, *RULES):
             raise ValueError(f"DDS: tune is {self.tune!r}, expected None or one of {RULES}")
+        within(self, 1, math.inf, "iterations")
+        within(self, 0, 1, "tolerance")
+        if self.gamma is not None:
+            positive(self, "gamma")
+        if self.tune == "sure" and self.gamma == math.inf:
+            raise ValueError("DDS: tune='sure' scales 1 / r^2, which is 0 at gamma = inf; expected a finite gamma")
+
+    @property
+    def couples(self) -> bool:
+        return self.gamma != math.inf
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
-        A, prior, coupling = problem.operator, problem.prior, problem.coupling
-        r = prior.error(sigma)
+        r = problem.prior.error(sigma)
         damping = 1 / r**2 if self.gamma is None else featureless_norm(problem) / self.gamma
         if self.adapt is None:
-            x0 = prior.denoise(z, sigma)
+            x0 = problem.prior.denoise(z, sigma)
         else:
             x0 = self.adapt.denoise(z, sigma, problem, history, noise, damping, self.iterations)
-        data = Quadratic.at(x0, problem)
+        data, tuned = self._tuned(Quadratic.at(x0, problem), damping, history, noise)
+        if problem.coupling is None:
+            solution = data.solve(data.pull, tuned, self.iterations, self.tolerance)
+        else:
+            splitting = _splitting(x0, problem, problem.coupling, tuned, history)
+            solution = splitting.solve(x0, data, tuned, self.iterations, self.tolerance)
+            # One ADMM iteration a level: a second look at it, as Heun takes, finds the splitting as the first left it.
+            if history.get("coupled at") != sigma:
+                threshold = problem.coupling.strength * (r if self.gamma is None else problem.prior.data_std)
+                history["coupling"] = splitting.moved(x0 + solution.x, threshold)
+                history["coupled at"] = sigma
+        x = x0 + solution.x
+        eps = (z - (x0 if self.keep_noise else x)) / sigma
+        return Estimate(x, eps, x0, data.misfit, solution.iterations)
+
+    def _tuned(
+        self, data: Quadratic, damping: float, history: dict[str, Any], noise: Noise
+    ) -> tuple[Quadratic, float | Tensor]:
+        """Data and damping at the strength that `tune` finds."""
         if self.tune == "discrepancy":
             guess = history.get("noise variance")
             variance = discrepancy(data, damping, self.iterations, self.tolerance, noise, guess)
             history["noise variance"] = variance
-            data = data.scaled(1 / variance)
-        tuned = sure(data, damping, self.iterations, self.tolerance, noise) if self.tune == "sure" else damping
-        if coupling is None:
-            solution = data.solve(data.pull, tuned, self.iterations, self.tolerance)
-        else:
-            D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * tuned
-            Dx0 = D.forward(x0)
-            d, u = history.get("coupling", (Dx0, torch.zeros_like(Dx0)))
-            b = data.pull + rho * D.adjoint(d - u - Dx0)
-            solution = data.solve(b, tuned, self.iterations, self.tolerance, lambda delta: rho * D.normal(delta))
-        x = x0 + solution.x
-        # One ADMM iteration a level: a second look at it, as Heun takes, finds the splitting as the first left it.
-        if coupling is not None and history.get("coupled at") != sigma:
-            history["coupled at"] = sigma
-            Dx = D.forward(x)
-            d = coupling.shrink(Dx + u, coupling.strength * (r if self.gamma is None else prior.data_std))
-            history["coupling"] = (d, u + Dx - d)
-        eps = (z - (x0 if self.keep_noise else x)) / sigma
-        return Estimate(x, eps, x0, data.misfit, solution.iterations)
+            return data.scaled(1 / variance), damping
+        if self.tune == "sure":
+            return data, sure(data, damping, self.iterations, self.tolerance, noise)
+        return data, damping
+
+
+def _splitting(
+    x0: Tensor, problem: Problem, coupling: Coupling, damping: float | Tensor, history: dict[str, Any]
+) -> Splitting:
+    """As the level before left it, or without any pull in the first."""
+    D = coupling.map(problem.operator.in_shape, problem.operator.in_dtype)
+    if "coupling" not in history:
+        Dx0 = D.forward(x0)
+        return Splitting(coupling, D, coupling.rho * damping, Dx0, torch.zeros_like(Dx0))
+    return Splitting(coupling, D, coupling.rho * damping, *history["coupling"])

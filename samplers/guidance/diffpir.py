@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import positive, within
 from scoreinv.samplers.state import Estimate, Problem
 
 
@@ -29,6 +31,11 @@ class DiffPIR(Guidance):
     strength: float = 1.0
     iterations: int = 30
     tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        positive(self, "strength")
+        within(self, 1, math.inf, "iterations")
+        within(self, 0, 1, "tolerance")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0 = problem.prior.denoise(z, sigma)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from scoreinv.operators.solvers import dot
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import within
 from scoreinv.samplers.state import Estimate, Problem
 
 TINY = torch.finfo(torch.float32).tiny
@@ -39,6 +40,9 @@ class DPS(Guidance):
     """
 
     strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "strength")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0, vjp = problem.prior.linearise(z, sigma)
@@ -64,8 +68,11 @@ class DPSShift(Guidance):
         zeta: step, 0.3 to 1 in the paper.
     """
 
-    couples: ClassVar[bool] = False
+    couples = False
     zeta: float = 1.0
+
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "zeta")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0, vjp = problem.prior.linearise(z, sigma)

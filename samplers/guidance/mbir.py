@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
+from scoreinv.samplers.guidance.splitting import Splitting
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import positive, within
 from scoreinv.samplers.state import Estimate, Problem
 
 
@@ -19,18 +22,22 @@ class MBIR(Guidance):
     """Chung et al. 2023 (CVPR, DiffusionMBIR), eq. 15 to 18 and algorithm 1.
 
     After each step z moves towards argmin -log p(y | z) + lambda |D z|_1 by one outer iteration with a conjugate
-    gradient iteration inside; splitting and dual stay for the next. Constants count in the norm of the data term, so
-    that they hold for any geometry. Without a coupling it is a data step alone.
+    gradient iteration inside; splitting and dual stay for the next. The coupling's rho is the paper's for an operator
+    whose ||A^T A|| is `norm`, and its strength lambda / rho over data_std, so that they hold for any geometry: the
+    published 10 and 0.004 of an image in [0, 1] are `TVz(strength=0.016, rho=10.0)`. Without a coupling it is a data
+    step alone.
 
     Args:
-        rho: ADMM penalty over ||H||; the published 10 with their operator, whose ||A^T A|| is about 400.
-        threshold: lambda / rho over data_std; the published 0.004 of an image in [0, 1].
+        norm: ||A^T A|| of the operator that rho was chosen for, about 400 for the published one.
         iterations: of conjugate gradients.
     """
 
-    rho: float = 0.025
-    threshold: float = 0.016
+    norm: float = 400.0
     iterations: int = 1
+
+    def __post_init__(self) -> None:
+        positive(self, "norm")
+        within(self, 1, math.inf, "iterations")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0 = problem.prior.denoise(z, sigma)
@@ -41,12 +48,11 @@ class MBIR(Guidance):
         data = Quadratic.at(z, problem)
         if coupling is None:
             return z + data.solve(data.pull, 0.0, self.iterations, 1e-4).x
-        D, rho = coupling.map(A.in_shape, A.in_dtype), self.rho * featureless_norm(problem)
-        Dz = D.forward(z)
-        d, u = history.get("coupling", (torch.zeros_like(Dz), torch.zeros_like(Dz)))
-        b = data.pull + rho * D.adjoint(d - u - Dz)
-        z = z + data.solve(b, 0.0, self.iterations, 1e-4, lambda delta: rho * D.normal(delta)).x
-        Dz = D.forward(z)
-        d = coupling.shrink(Dz + u, self.threshold * problem.prior.data_std)
-        history["coupling"] = (d, u + Dz - d)
+        D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * featureless_norm(problem) / self.norm
+        if "coupling" not in history:
+            zeros = torch.zeros(*z.shape[: z.ndim - len(D.in_shape)], *D.out_shape, dtype=z.dtype, device=z.device)
+            history["coupling"] = zeros, zeros
+        splitting = Splitting(coupling, D, rho, *history["coupling"])
+        z = z + splitting.solve(z, data, 0.0, self.iterations, 1e-4).x
+        history["coupling"] = splitting.moved(z, coupling.strength * problem.prior.data_std)
         return z

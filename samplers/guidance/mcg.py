@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.pocs import projection
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import within
 from scoreinv.samplers.state import Estimate, Problem
+
+SIGMA_MAX, SIGMA_MIN = 378.0, 0.01  # of the published schedule
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,21 @@ class MCG(Guidance):
 
     Args:
         strength: of the gradient step, network units.
-        relaxation: of the projection, 0 to 1.
+        relaxation: of the projection, 0 to 1, at the published sigma_max 378, from where it goes evenly in log sigma
+        last_relaxation: to this at the published sigma_min 0.01 and below.
         iterations: of conjugate gradients.
     """
 
-    couples: ClassVar[bool] = False
+    couples = False
     strength: float = 0.1
     relaxation: float = 1.0
+    last_relaxation: float = 1.0
     iterations: int = 5
+
+    def __post_init__(self) -> None:
+        within(self, 0, math.inf, "strength")
+        within(self, 0, 1, "relaxation", "last_relaxation")
+        within(self, 1, math.inf, "iterations")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0, vjp = problem.prior.linearise(z, sigma)
@@ -45,4 +56,7 @@ class MCG(Guidance):
 
     def correct(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Tensor:
         z = z - self.strength * history.pop("gradient")
-        return z + self.relaxation * projection(z, problem, self.iterations)
+        # The published steps are even in log sigma, so that this is their schedule by number of step.
+        share = math.log(max(sigma, SIGMA_MIN) / SIGMA_MIN) / math.log(SIGMA_MAX / SIGMA_MIN)
+        relaxation = self.last_relaxation + min(share, 1.0) * (self.relaxation - self.last_relaxation)
+        return z + relaxation * projection(z, problem, self.iterations)

@@ -15,6 +15,7 @@ vector-Jacobian products inside conjugate gradients; C^-1 is never formed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from scoreinv.operators.solvers import dot, gaussian_mean
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import within
 from scoreinv.samplers.state import Estimate, Problem
 
 TINY = torch.finfo(torch.float32).tiny
@@ -47,6 +49,8 @@ class PiGDM(Guidance):
     def __post_init__(self) -> None:
         if self.covariance not in ("isotropic", "jacobian"):
             raise ValueError(f"PiGDM: covariance is {self.covariance!r}, expected 'isotropic' or 'jacobian'")
+        within(self, 1, math.inf, "iterations")
+        within(self, 0, 1, "tolerance")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0, vjp = problem.prior.linearise(z, sigma)

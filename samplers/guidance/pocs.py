@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import within
 from scoreinv.samplers.state import Estimate, Problem
 
 
@@ -25,9 +27,13 @@ class POCS(Guidance):
         iterations: of conjugate gradients.
     """
 
-    couples: ClassVar[bool] = False
+    couples = False
     relaxation: float = 1.0
     iterations: int = 5
+
+    def __post_init__(self) -> None:
+        within(self, 0, 1, "relaxation")
+        within(self, 1, math.inf, "iterations")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         x0 = problem.prior.denoise(z, sigma)

@@ -25,6 +25,7 @@ class Quadratic:
         weight: w >= 0, (*batch, *measurements).
         even: the weight of each item where all its data have the same, (*batch, 1, ...), for operators whose normal map
             is faster than both ways in turn; None elsewhere.
+        precision: how much larger pull and weight are than the likelihood says, a number or (*batch, 1, ...).
     """
 
     problem: Problem
@@ -32,6 +33,7 @@ class Quadratic:
     pull: Tensor
     weight: Tensor
     even: Tensor | None = None
+    precision: float | Tensor = 1.0
 
     @classmethod
     def at(cls, x: Tensor, problem: Problem) -> Quadratic:
@@ -60,7 +62,8 @@ class Quadratic:
         flat = factor.flatten(-self.ndim).squeeze(-1)
         weight = self.weight * flat.reshape(*flat.shape, *[1] * self.measured)
         even = None if self.even is None else self.even * factor
-        return Quadratic(self.problem, self.misfit * flat, self.pull * factor, weight, even)
+        precision = self.precision * factor
+        return Quadratic(self.problem, self.misfit * flat, self.pull * factor, weight, even, precision)
 
     def curvature(self, delta: Tensor) -> Tensor:
         """H delta."""
@@ -93,7 +96,8 @@ class Quadratic:
             out = damping * v + self.curvature(v)
             return out if penalty is None else out + penalty(v)
 
-        gain = featureless_gain(self.problem) if isinstance(damping, Tensor) or damping > 0 else None
+        preconditioned = isinstance(damping, Tensor) or damping > 0
+        gain = self.precision * featureless_gain(self.problem) if preconditioned else None
         precondition = None if gain is None else lambda v: v / (damping + gain)
         return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, precondition)
 

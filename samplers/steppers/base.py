@@ -13,7 +13,14 @@ from scoreinv.samplers.state import Estimate, State
 
 
 class Denoise(Protocol):
-    """The guided estimate, as a stepper sees it."""
+    """The guided estimate, as a stepper sees it.
+
+    Attributes:
+        sigma_max: highest level that may be asked about.
+    """
+
+    @property
+    def sigma_max(self) -> float: ...
 
     def __call__(self, z: Tensor, sigma: float) -> Estimate:
         """E[x0 | z, y] of a state at level sigma."""

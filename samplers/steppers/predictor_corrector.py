@@ -29,7 +29,7 @@ class PredictorCorrector(Stepper):
     correctors: int = 1
 
     def __post_init__(self) -> None:
-        if self.snr <= 0 or self.correctors < 1:
+        if not self.snr > 0 or self.correctors < 1:
             raise ValueError(
                 f"PredictorCorrector: snr is {self.snr} and correctors {self.correctors}, expected snr > 0 and at "
                 "least one corrector (ReverseSDE has none)"

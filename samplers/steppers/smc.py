@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scoreinv.samplers.guidance import DDS, DPS, DiffPIR, Guidance, PiGDM
 from scoreinv.samplers.noise import Noise
+from scoreinv.samplers.settings import within
 from scoreinv.samplers.state import Estimate, State
 from scoreinv.samplers.steppers.base import Denoise, Stepper
 
@@ -39,6 +40,10 @@ class TwistedSMC(Stepper):
 
     particles: int = 256
     threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        within(self, 1, math.inf, "particles")
+        within(self, 0, 1, "threshold")
 
     def check(self, guidance: Guidance) -> None:
         if type(guidance) not in (DDS, DPS, DiffPIR, PiGDM):

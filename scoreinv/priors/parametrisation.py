@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from scoreinv.priors.vp import VPLevels, discrete_levels
+from scoreinv.priors.vp import VPLevels, continuous_levels, discrete_levels
 
 Network = Callable[[Tensor, Tensor], Any]
 
@@ -70,29 +70,33 @@ class VP(Parametrisation):
         betas: (T,) variances of its chain, of discrete steps 0 to T - 1.
         prediction: "epsilon" (Ho et al. 2020), "sample" (x0) or "v_prediction" (Salimans and Ho 2022), the names of
             diffusers.
+        continuous: it was trained on all times from 0 to 1 (Song et al. 2021, score-based SDEs) and is told 999 t;
+            betas are then the two ends of eq. 33, (0.1, 20) there.
     """
 
     kind: ClassVar[str] = "vp"
     betas: tuple[float, ...]
     prediction: str = "epsilon"
+    continuous: bool = False
 
     def __post_init__(self) -> None:
         if self.prediction not in ("epsilon", "sample", "v_prediction"):
             raise ValueError(
                 f"VP: prediction is {self.prediction!r}, expected 'epsilon', 'sample' (x0) or 'v_prediction'"
             )
-        _levels(self.betas)
+        _levels(self.betas, self.continuous)
 
     @property
     def levels(self) -> VPLevels:
         """Its noise level by time."""
-        return _levels(self.betas)
+        return _levels(self.betas, self.continuous)
 
     def denoise(self, network: Network, z: Tensor, sigma: Tensor) -> Tensor:
         s = _per_image(sigma)
         a = 1 / (1 + s**2).sqrt()
         times = torch.tensor([self.levels.time(float(level)) for level in sigma.tolist()], device=z.device)
-        out = answer(network, a * z, times.to(z.dtype))
+        label = 999 * times if self.continuous else times
+        out = answer(network, a * z, label.to(z.dtype))
         if self.prediction == "sample":
             return out
         if self.prediction == "epsilon":
@@ -126,22 +130,28 @@ class VE(Parametrisation):
 
 
 @functools.cache
-def _levels(betas: tuple[float, ...]) -> VPLevels:
+def _levels(betas: tuple[float, ...], continuous: bool) -> VPLevels:
+    if continuous:
+        if len(betas) != 2:
+            raise ValueError(f"VP: a continuous network has two betas, at t = 0 and 1, got {len(betas)}")
+        return continuous_levels(*betas)
     return discrete_levels(torch.tensor(betas, dtype=torch.float64))
 
 
 def parametrisation_of(description: Mapping[str, Any]) -> Parametrisation:
-    """The parametrisation described by `kind` and its fields; fields of no concern here are passed over.
+    """The parametrisation described by `kind` and its fields.
 
     Raises:
-        ValueError: if there is no such kind.
+        ValueError: if there is no such kind, or it has no such fields.
     """
     kinds: dict[str, Any] = {"edm": EDM, "vp": VP, "ve": VE}
     if description.get("kind") not in kinds:
         raise ValueError(f"parametrisation: kind is {description.get('kind')!r}, expected one of {sorted(kinds)}")
     kind = kinds[description["kind"]]
     known = {field.name for field in dataclasses.fields(kind)}
-    given = {key: tuple(v) if isinstance(v, list) else v for key, v in description.items() if key in known}
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in description.items() if key != "kind"}
+    if unknown := sorted(set(given) - known):
+        raise ValueError(f"parametrisation: {kind.__name__} has no {', '.join(unknown)}; expected {sorted(known)}")
     parametrisation: Parametrisation = kind(**given)
     return parametrisation
 

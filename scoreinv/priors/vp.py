@@ -79,7 +79,13 @@ def discrete_levels(betas: Tensor) -> VPLevels:
 
 
 def continuous_levels(beta_min: float = 0.1, beta_max: float = 20.0, smallest: float = 1e-3) -> VPLevels:
-    """Times `smallest` to 1 of Song et al. 2021 (score-based SDEs), eq. 33: beta rises from beta_min to beta_max."""
+    """Times `smallest` to 1 of Song et al. 2021 (score-based SDEs), eq. 33: beta rises from beta_min to beta_max.
+
+    Raises:
+        ValueError: unless 0 < beta_min < beta_max.
+    """
+    if not 0 < beta_min < beta_max:
+        raise ValueError(f"continuous_levels: betas go from {beta_min} to {beta_max}, expected 0 < first < last")
     times = torch.linspace(smallest, 1, 4001, dtype=torch.float64)
     log_sigmas = torch.expm1(beta_min * times + (beta_max - beta_min) * times**2 / 2).log() / 2
     return VPLevels(times, log_sigmas, discrete=False)

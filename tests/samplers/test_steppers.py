@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import unet
 
 from scoreinv.priors import VE, VP, GaussianMixturePrior, GaussianPrior, NetworkPrior
-from scoreinv.priors.architectures import build_network
 from scoreinv.priors.vp import discrete_levels, linear_betas
 from scoreinv.samplers import (
     DDIM,
@@ -20,7 +20,6 @@ from scoreinv.samplers import (
     PredictorCorrector,
     ReverseSDE,
     State,
-    TwistedSMC,
     schedules,
 )
 
@@ -36,6 +35,7 @@ def unguided(prior):
         return Estimate(x0, (z - x0) / sigma, x0, torch.zeros(z.shape[:2]))
 
     denoise.correct = lambda z, sigma: z
+    denoise.sigma_max = prior.sigma_max
     return denoise
 
 
@@ -50,19 +50,7 @@ def walked(stepper, denoise, sigmas, z, noise=None):
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    return build_network(
-        {
-            "in_channels": 1,
-            "out_channels": 1,
-            "layers_per_block": 1,
-            "block_out_channels": [8, 16],
-            "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-            "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-            "norm_num_groups": 4,
-            "attention_head_dim": 8,
-        }
-    ).eval()
+    return unet()
 
 
 class TestAgainstDiffusers:
@@ -185,42 +173,15 @@ def test_one_model_in_its_vp_and_ve_forms_gives_one_sample(network):
     torch.testing.assert_close(samples[0], samples[1], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: ReverseSDE("subvp"), "ReverseSDE: kind is 'subvp', expected 've' or 'vp'"),
-        (lambda: Heun(0.5), "Heun: churn is 0.5, expected 0 to sqrt"),
-        (lambda: PredictorCorrector(0.0), "PredictorCorrector: snr is 0.0"),
-        (lambda: DDIM(1.5), "DDIM: eta is 1.5"),
-    ],
-)
-def test_refusals(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+def test_churn_stays_within_what_the_prior_knows():
+    prior, asked = GaussianPrior(torch.zeros(2), 1.0), []
+    prior.sigma_max = 5.5
+    denoise = unguided(prior)
 
+    def listening(z, sigma):
+        asked.append(sigma)
+        return denoise(z, sigma)
 
-class TestTwistedSMC:
-    def test_refuses_an_image(self):
-        with pytest.raises(ValueError, match="the image has 64 numbers, expected at most 16"):
-            TwistedSMC().step(State(torch.zeros(1, 8, 8)), None, 5.0, 1.0, None)
-
-    def test_a_cloud_does_not_know_of_others(self):
-        prior = GaussianPrior(torch.zeros(2), 1.0)
-
-        def run(samples):
-            from scoreinv.samplers import NoiseSource
-
-            source, levels = NoiseSource(0, (2,)), schedules.edm(6, 5.0, 0.05).tolist()
-            state = State(torch.zeros(len(samples), 2))
-            for k in range(6):
-                draws = iter(range(10))
-
-                def noise(shape=None, dtype=None, k=k, draws=draws):
-                    return source.draw(samples, k, next(draws), shape, dtype)
-
-                state = TwistedSMC(16).step(
-                    State(state.z, k, state.history), unguided(prior), levels[k], levels[k + 1], noise
-                )
-            return state.z
-
-        torch.testing.assert_close(run([0, 1])[1], run([1])[0])
+    listening.sigma_max = denoise.sigma_max
+    walked(Heun(0.4), listening, [5.0, 1.0, 0.0], torch.ones(1, 2), lambda: torch.ones(1, 2))
+    assert asked == pytest.approx([5.5, 1.0, 1.4])

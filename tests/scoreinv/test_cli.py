@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from toys import unet
 
 from scoreinv import cli
 from scoreinv.samplers import Diverged, State
@@ -144,11 +145,8 @@ def raised(error):
 
 def test_a_checkpoint_is_imported(command, tmp_path):
     from scoreinv import load_prior
-    from scoreinv.priors.architectures import build_network
 
-    network = {"in_channels": 1, "out_channels": 1, "layers_per_block": 1, "block_out_channels": [8, 8]}
-    network |= {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2, "norm_num_groups": 4}
-    build_network(network).save_pretrained(tmp_path / "unet")
+    unet().save_pretrained(tmp_path / "unet")
     (tmp_path / "scheduler").mkdir()
     scheduler = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))

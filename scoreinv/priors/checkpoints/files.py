@@ -30,8 +30,8 @@ class Checkpoint:
         parametrisation: plain JSON, one of
             {"kind": "vp", "prediction": "epsilon" | "sample" | "v_prediction", "betas": [...]}: the network is called
             with the image scaled as in training, sqrt(abar) x0 + sqrt(1 - abar) n, and the step 0 ... len(betas) - 1;
-            {"kind": "ve", "sigma_min": ..., "sigma_max": ..., "centered": ...}: it is called with z and sigma and
-            answers the score, x0 = z + sigma^2 network(z, sigma); images are in [-1, 1] if centered, else in [0, 1].
+            {"kind": "ve", "sigma_min": ..., "sigma_max": ...}: it is called with z and sigma and answers the score,
+            x0 = z + sigma^2 network(z, sigma); images are in [-1, 1] if it is `centered`, else in [0, 1].
     """
 
     architecture: str

@@ -54,7 +54,6 @@ def read_ncsnpp(path: Path, **arguments: Any) -> Checkpoint:
         "kind": "ve",
         "sigma_min": float(arguments.get("sigma_min", 0.01)),
         "sigma_max": float(arguments.get("sigma_max", 378.0)),
-        "centered": network.centered,
     }
     return checked(Checkpoint("ncsnpp", arguments, converted, parametrisation), path)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoreinv.io import Image, atomic_path, phase_path, read_complex_image, read_image, write_image
+from scoreinv.io import Image, phase_path, read_complex_image, read_image, write_image
 from scoreinv.operators.geometry import Volume
 
 SHARED = Path(__file__).parents[3] / "../shared/data"
@@ -383,26 +383,6 @@ def test_writer_that_fails_midway_leaves_the_old_file(
         write_image(path, oblique_image())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_atomic_path_appears_only_when_complete(tmp_path: Path) -> None:
-    final = tmp_path / "result.txt"
-    with atomic_path(final) as temporary:
-        assert temporary.parent == tmp_path
-        assert temporary.suffix == ".txt"
-        temporary.write_text("whole")
-        assert not final.exists()
-    assert final.read_text() == "whole"
-
-    def interrupted() -> None:
-        with atomic_path(final) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert final.read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [final]
 
 
 @pytest.mark.parametrize("name", ["ct/totalseg_body_3mm.nii.gz", "mr/head_t2_thick.nii.gz"])

@@ -4,20 +4,11 @@ import types
 
 import pytest
 import torch
+from toys import UNET
 
 from scoreinv.priors.checkpoints import read_checkpoint
 
 LINEAR = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "num_train_timesteps": 1000}
-UNET = {
-    "in_channels": 1,
-    "out_channels": 1,
-    "layers_per_block": 1,
-    "block_out_channels": [8, 16],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-}
 
 
 def save(folder, content, name="weights.pt"):
@@ -215,7 +206,7 @@ class TestNCSNpp:
         checkpoint = read_checkpoint(path, "ncsnpp", image_size=32)
         found = {key: checkpoint.arguments[key] for key in ("nf", "ch_mult", "num_res_blocks", "attn_resolutions")}
         assert found == {"nf": 8, "ch_mult": [1, 2, 2, 2], "num_res_blocks": 1, "attn_resolutions": [16]}
-        assert checkpoint.parametrisation == {"kind": "ve", "sigma_min": 0.02, "sigma_max": 50.0, "centered": False}
+        assert checkpoint.parametrisation == {"kind": "ve", "sigma_min": 0.02, "sigma_max": 50.0}
         assert json.loads(json.dumps(checkpoint.arguments)) == checkpoint.arguments
 
     def test_missing_and_unknown_weights_are_listed(self, original_weights, tmp_path):

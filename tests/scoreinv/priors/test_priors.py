@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from toys import UNET, unet
 
 from scoreinv.priors import (
     EDM,
@@ -16,28 +17,14 @@ from scoreinv.priors import (
     load_prior,
     save_prior,
 )
-from scoreinv.priors.architectures import build_network
 from scoreinv.priors.parametrisation import describe_parametrisation, parametrisation_of
 from scoreinv.priors.vp import discrete_levels, linear_betas
-
-TINY = {
-    "in_channels": 1,
-    "out_channels": 1,
-    "layers_per_block": 1,
-    "block_out_channels": [8, 16],
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "norm_num_groups": 4,
-    "attention_head_dim": 8,
-}
 
 
 @pytest.fixture(scope="module")
 def network_prior():
-    torch.manual_seed(0)
-    network = build_network(TINY)
     return NetworkPrior(
-        network,
+        unet(),
         data_std=0.5,
         sigma_range=(0.01, 10.0),
         intensity=IntensityMap.attenuation(),
@@ -174,7 +161,7 @@ class TestSliceWise:
 
 class TestStorage:
     def test_round_trip(self, network_prior, tmp_path):
-        save_prior(tmp_path / "tiny", network_prior, TINY, "# card")
+        save_prior(tmp_path / "tiny", network_prior, UNET, "# card")
         again = load_prior(tmp_path / "tiny")
         for name in (
             "data_std",
@@ -195,7 +182,7 @@ class TestStorage:
         assert not list((tmp_path / "tiny").glob(".*"))
 
     def test_damaged_weights(self, network_prior, tmp_path):
-        save_prior(tmp_path, network_prior, TINY, "")
+        save_prior(tmp_path, network_prior, UNET, "")
         weights = tmp_path / "model.safetensors"
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
@@ -212,7 +199,7 @@ class TestStorage:
 
     @pytest.mark.parametrize("change", [{"format": 1}, {"surprise": 1}])
     def test_another_format(self, network_prior, tmp_path, change):
-        save_prior(tmp_path, network_prior, TINY, "")
+        save_prior(tmp_path, network_prior, UNET, "")
         path = tmp_path / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
         with pytest.raises(ValueError, match="format 2"):
@@ -250,12 +237,28 @@ class TestParametrisation:
         x0 = VP(self.betas(), prediction).denoise(network, z, sigma)
         torch.testing.assert_close(x0, image, rtol=1e-3, atol=1e-3)
 
+    def test_a_continuous_network_is_told_999_t(self):
+        """The linear SDE of score-based models written out: a = exp(-t^2 (20 - 0.1) / 4 - 0.1 t / 2)."""
+        image, t = noisy(2, 1, 8, 8), torch.tensor([0.05, 0.7], dtype=torch.float64)
+        a = torch.exp(-(t**2) * 19.9 / 4 - 0.05 * t).reshape(-1, 1, 1, 1)
+        sigma = ((1 - a**2).sqrt() / a).float()
+
+        def network(x, label):
+            torch.testing.assert_close(label.double(), 999 * t, rtol=1e-4, atol=0)
+            return (x - a * image) / (1 - a**2).sqrt()
+
+        z = image + sigma * noisy(2, 1, 8, 8, seed=1)
+        x0 = VP((0.1, 20.0), continuous=True).denoise(network, z, sigma.flatten())
+        torch.testing.assert_close(x0, image, rtol=1e-3, atol=1e-3)
+
     def test_ve_is_tweedie(self):
         z, sigma = noisy(2, 1, 8, 8), torch.tensor([0.5, 2.0])
         x0 = VE().denoise(lambda z, s: -z / (1 + s.reshape(-1, 1, 1, 1) ** 2), z, sigma)
         torch.testing.assert_close(x0, z / (1 + sigma.reshape(-1, 1, 1, 1) ** 2))
 
-    @pytest.mark.parametrize("form", [EDM(0.3), VP((0.1, 0.2), "v_prediction"), VE(0.1, 30.0)], ids=lambda f: f.kind)
+    @pytest.mark.parametrize(
+        "form", [EDM(0.3), VP((0.1, 0.2), "v_prediction"), VP((0.1, 20.0), continuous=True), VE(0.1, 30.0)]
+    )
     def test_description_is_read_back(self, form):
         assert parametrisation_of(json.loads(json.dumps(describe_parametrisation(form)))) == form
 
@@ -266,8 +269,14 @@ class TestParametrisation:
     def test_unknown_forms_are_refused(self):
         with pytest.raises(ValueError, match="prediction is 'noise', expected 'epsilon'"):
             VP((0.1, 0.2), "noise")
+        with pytest.raises(ValueError, match="two betas, at t = 0 and 1, got 3"):
+            VP((0.1, 0.2, 0.3), continuous=True)
+        with pytest.raises(ValueError, match=r"betas go from 20.* expected 0 < first < last"):
+            VP((20.0, 0.1), continuous=True)
         with pytest.raises(ValueError, match="kind is 'flow', expected one of"):
             parametrisation_of({"kind": "flow"})
+        with pytest.raises(ValueError, match=r"EDM has no centred, shift; expected \['data_std'\]"):
+            parametrisation_of({"kind": "edm", "data_std": 0.5, "shift": 1, "centred": True})
 
 
 class TestChannels:
