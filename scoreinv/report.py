@@ -81,8 +81,8 @@ def figure(
 
 def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown table of metrics by method; a dash where one is not defined."""
-    names = {"psnr": "PSNR (dB)", "ssim": " SSIM", "seconds": "seconds"}
-    formats = {"psnr": ".2f", "ssim": ".3f", "seconds": ".1f"}
+    names = {"held_out": "held-out error", "psnr": "PSNR (dB)", "ssim": " SSIM", "seconds": "seconds"}
+    formats = {"held_out": ".4f", "psnr": ".2f", "ssim": ".3f", "seconds": ".1f"}
     keys = [key for key in names if any(key in row for row in metrics.values())]
     width = max([6, *map(len, metrics)])
     lines = [f"| {'method':{width}} | " + " | ".join(names[key] for key in keys) + " |"]

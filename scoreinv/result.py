@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,14 @@ class Reconstruction:
         """Total seconds in network, operator and the rest."""
         return {part: sum(getattr(step, part) for step in self.diagnostics) for part in ("network", "operator", "rest")}
 
-    def save(self, folder: str | os.PathLike[str], grid: Image | Volume | None = None) -> Path:
+    def save(
+        self, folder: str | os.PathLike[str], grid: Image | Volume | Callable[[Tensor], Image] | None = None
+    ) -> Path:
         """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all.
 
         Args:
             folder: made if it is not there.
-            grid: where the images lie, as `write_image` takes it; None centres them at 0.
+            grid: where the images lie, as `write_image` takes it, or what puts one there; None centres them at 0.
 
         What an earlier result left in the folder is removed. Complex images are stored as magnitude (`mean.nii.gz`) and
         phase (`mean_phase.nii.gz`), see `write_image`. NIfTI cannot leave the voxel size open: where it is unknown the
@@ -95,8 +98,12 @@ class Reconstruction:
         images = {"mean": self.mean, "std": self.std}
         images |= {f"sample_{k:03d}": sample for k, sample in enumerate(self.samples) if len(self.samples) > 1}
         for name, image in images.items():
-            voxel_size = (self.voxel_size or (1.0, 1.0, 1.0)) if grid is None else None
-            write_image(folder / f"{name}.nii.gz", image.cpu(), grid, voxel_size)
+            path = folder / f"{name}.nii.gz"
+            if callable(grid):
+                write_image(path, grid(image.cpu()))
+            else:
+                voxel_size = (self.voxel_size or (1.0, 1.0, 1.0)) if grid is None else None
+                write_image(path, image.cpu(), grid, voxel_size)
         record = {
             "config": self.config,
             "voxel_size": self.voxel_size,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from scoreinv import baselines
 from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings
-from scoreinv.priors import PerpendicularPlanes, Prior, load_prior
+from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, presets
 from scoreinv.samplers.guidance import DDS
@@ -30,7 +32,8 @@ def run(
     Results of an earlier run in the same folder are removed, once the input has been read.
 
     Returns:
-        Metrics by method: psnr (dB) and ssim where there is a reference, and seconds. A psnr of Inf (equal images) and
+        Metrics by method: psnr (dB) and ssim where there is a reference, held_out (relative error of predicted samples)
+        where samples were held out, and seconds. A psnr of Inf (equal images) and
         an ssim of NaN (slices too small) are null in metrics.json.
     """
     from scoreinv.io import atomic_path, write_image, write_json
@@ -44,23 +47,29 @@ def run(
     _remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
-    spacing = case.place.voxel_size
+    spacing = _voxel_size(case)
     say(f"{settings.name}: {case.operator}, voxels {' x '.join(f'{size:g}' for size in spacing)} mm")
     if case.reference is not None:
-        write_image(out / "reference.nii.gz", case.reference, case.place)
+        write_image(out / "reference.nii.gz", case.placed(case.reference))
     images: dict[str, Tensor] = {}
     metrics: dict[str, dict[str, float]] = {}
     for method in settings.methods:
         begun = time.perf_counter()
         images[method] = reconstruct(method, case, prior, settings.sampling, out, progress)
         row = {"seconds": time.perf_counter() - begun}
-        write_image(out / f"{method}.nii.gz", images[method], case.place)
+        write_image(out / f"{method}.nii.gz", case.placed(images[method]))
         if case.reference is not None:
             pair = images[method], case.reference, case.scale
             row = {"psnr": psnr(*pair), "ssim": ssim(*pair)} | row
+        if case.held_out is not None:
+            operator, data = case.held_out
+            error = torch.linalg.vector_norm(operator.forward(images[method]) - data)
+            row = {"held_out": float(error / torch.linalg.vector_norm(data))} | row
         metrics[method] = row
         write_json(out / "metrics.json", {"methods": metrics})
-    figure(out / "figure.png", images, case.reference, spacing, case.scale)
+    shown = {method: case.placed(image).data for method, image in images.items()}
+    reference = None if case.reference is None else case.placed(case.reference).data
+    figure(out / "figure.png", shown, reference, spacing, case.scale)
     say(table(metrics))
     say(f"Look at {out / 'figure.png'}; the images are NIfTI files beside it, the settings in config.yaml.")
     return metrics
@@ -88,6 +97,8 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         extra = {"likelihood": case.likelihood} if method == "tv" else {}
         return baseline(case.operator, case.measurements, **extra)
     assert prior is not None
+    if sampling.reference is not None:
+        prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper
     if sampling.iterations is not None and isinstance(guidance, DDS):
         guidance = replace(guidance, iterations=sampling.iterations)
@@ -111,8 +122,29 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         coupling="auto" if sampling.coupling == "auto" else None,
         progress=progress,
     )
-    result.save(out / method, case.place)
+    result.save(out / method, case.placed)
     return result.mean
+
+
+def _told(prior: Prior, case: Case, sampling: Sampling) -> Prior:
+    """The prior, told the reference image."""
+    from scoreinv.io import read_image
+
+    assert sampling.reference is not None
+    shape = case.operator.in_shape
+    reference = read_image(sampling.reference).data
+    if reference.numel() != math.prod(shape) or tuple(reference.shape[-2:]) != shape[-2:]:
+        raise ValueError(
+            f"sampling.reference: {sampling.reference} has shape {tuple(reference.shape)}, expected that of the image, "
+            f"{shape}; resample it onto the same grid"
+        )
+    if not isinstance(prior, NetworkPrior):
+        raise ValueError(f"sampling.reference: {prior} is told nothing; expected the prior of a network")
+    return prior.conditioned(reference.reshape(shape), sampling.reference_weight)
+
+
+def _voxel_size(case: Case) -> tuple[float, float, float]:
+    return case.placed(torch.zeros(case.operator.in_shape)).voxel_size
 
 
 def _lifted(prior: Prior, case: Case, sampling: Sampling) -> Prior:
@@ -121,7 +153,7 @@ def _lifted(prior: Prior, case: Case, sampling: Sampling) -> Prior:
     if len(axes) == 1 or len(case.operator.in_shape) == 2:
         return prior
     try:
-        return PerpendicularPlanes(prior, axes, voxel_size=case.place.voxel_size, max_slices=sampling.max_slices or 8)
+        return PerpendicularPlanes(prior, axes, voxel_size=_voxel_size(case), max_slices=sampling.max_slices or 8)
     except ValueError as error:
         if sampling.axes != "auto":
             raise

@@ -1,14 +1,16 @@
 """Scans to reconstruct, from files or simulated, one module a modality."""
 
-from scoreinv.cases import ct
+from scoreinv.cases import ct, mri
 from scoreinv.cases.case import Case
-from scoreinv.config import CTSettings, RunSettings
+from scoreinv.config import CTSettings, MRISettings, RunSettings
 
 
 def load_case(settings: RunSettings) -> Case:
     """Read or simulate what a run is about."""
     if isinstance(settings, CTSettings):
         return ct.load(settings)
+    if isinstance(settings, MRISettings):
+        return mri.load(settings)
     raise TypeError(f"load_case: settings are {type(settings).__name__}, expected those of a modality")
 
 

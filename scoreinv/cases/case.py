@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from scoreinv.io import Image
 from scoreinv.metrics import Scale
-from scoreinv.operators import Likelihood, LinearOperator, Volume
+from scoreinv.operators import Likelihood, LinearOperator
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,15 @@ class Case:
         measurements: `operator.out_shape`.
         likelihood: their noise.
         reference: the truth, or the best there is; unit of the operator's image.
-        place: where the results lie in the patient: the image that was scanned, or the grid reconstructed on.
+        placed: from an image of `operator.in_shape` to the same where it lies in the patient.
         scale: on which images are compared and shown.
+        held_out: operator of measurements that no method sees, and these; None if there are none.
     """
 
     operator: LinearOperator
     measurements: Tensor
     likelihood: Likelihood
     reference: Tensor | None
-    place: Image | Volume
+    placed: Callable[[Tensor], Image]
     scale: Scale
+    held_out: tuple[LinearOperator, Tensor] | None = None

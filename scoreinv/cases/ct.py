@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from scoreinv import baselines
 from scoreinv.cases.case import Case
 from scoreinv.config.ct import CTSettings, Grid, Phantom, Scan
-from scoreinv.io import Projections
+from scoreinv.io import Image, Projections
 from scoreinv.metrics import HOUNSFIELD, to_attenuation
 from scoreinv.operators import (
     ConeBeamCT,
@@ -39,8 +40,16 @@ def load(settings: CTSettings) -> Case:
         from scoreinv.io import read_image
 
         image = read_image(source.volume)
-        return replace(simulate(image.data, image.voxel_size, settings.scan), place=image)
+        return replace(simulate(image.data, image.voxel_size, settings.scan), placed=_onto(image))
     return simulate(phantom(source.phantom), source.phantom.voxel_size, settings.scan)
+
+
+def _onto(grid: Image | Volume) -> Callable[[Tensor], Image]:
+    """Where results lie: on the image that was scanned, or the grid reconstructed on."""
+    if isinstance(grid, Image):
+        return lambda x: replace(grid, data=x)
+    z, y, x = grid.first_voxel.tolist()
+    return lambda image: Image(image, grid.voxel_size, (z, y, x))
 
 
 def phantom(settings: Phantom) -> Tensor:
@@ -58,10 +67,10 @@ def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> 
     truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
     expected = operator(truth)
     if scan.photons is None:
-        return Case(operator, expected, Gaussian(1e-3), truth, volume, HOUNSFIELD)
+        return Case(operator, expected, Gaussian(1e-3), truth, _onto(volume), HOUNSFIELD)
     generator = torch.Generator().manual_seed(scan.seed)
     counts = TransmissionPoisson(scan.photons).simulate(expected, generator).clamp(min=1)
-    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth, volume, HOUNSFIELD)
+    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth, _onto(volume), HOUNSFIELD)
 
 
 def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
@@ -101,7 +110,9 @@ def _measured(settings: CTSettings) -> Case:
         log.info("noise of the line integrals, estimated from their own roughness: %s", likelihood)
     else:
         likelihood = likelihood.subset(0, source.every)
-    return Case(_operator(geometry.subset(0, source.every), volume), part, likelihood, reference, volume, HOUNSFIELD)
+    return Case(
+        _operator(geometry.subset(0, source.every), volume), part, likelihood, reference, _onto(volume), HOUNSFIELD
+    )
 
 
 def _prepared(projections: Projections, n: int) -> tuple[Geometry, Tensor, Gaussian | None]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scoreinv.config import ct
+from scoreinv.config import ct, mri
 from scoreinv.config.ct import CTSettings
 from scoreinv.config.loading import ConfigError, dump_settings, load_settings, overridden, read_tree, resolve
+from scoreinv.config.mri import MRISettings
 from scoreinv.config.sampling import RunSettings, Sampling
 
-RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings}
-DEMOS: dict[str, dict[str, Any]] = {"cbct": ct.DEMO}
+RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings, "mri": MRISettings}
+DEMOS: dict[str, dict[str, Any]] = {"cbct": ct.DEMO, "mri": mri.DEMO}
 
 
 def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
@@ -29,6 +30,7 @@ __all__ = [
     "RUNS",
     "CTSettings",
     "ConfigError",
+    "MRISettings",
     "RunSettings",
     "Sampling",
     "dump_settings",

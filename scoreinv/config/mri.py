@@ -67,10 +67,6 @@ class MRISampling(Sampling):
     """How the diffusion prior is used."""
 
     prior: str = Field("mr-128", description="bundled name or folder")
-    reference: Path | None = Field(
-        None, description="another contrast of the same slices (NIfTI or MHA), which the prior is told"
-    )
-    reference_weight: float = Field(1.0, ge=0, description="0 ignores the reference, 1 believes it")
 
 
 class MRISettings(RunSettings):

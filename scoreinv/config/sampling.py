@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, field_validator
@@ -32,6 +33,13 @@ class Sampling(Section):
         None,
         description="of DDIM steppers: ddim samples the posterior, dds comes nearer to its mean with few iterations; "
         "None leaves the method's",
+    )
+    reference: Path | None = Field(
+        None,
+        description="an image of another contrast on the same grid (NIfTI or MHA), which a prior trained for it is told",
+    )
+    reference_weight: float = Field(
+        1.0, ge=0, description="0 ignores the reference, 1 believes it, more exaggerates it"
     )
     iterations: int | None = Field(
         None, ge=1, description="of conjugate gradients in DDS, at most, per step; None leaves the method's"

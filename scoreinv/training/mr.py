@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from scoreinv.io import Image
+from scoreinv.phase import smooth_phase
 from scoreinv.priors.intensity import IntensityMap
 from scoreinv.training.modality import Modality
 from scoreinv.training.slices import Slices, rng_of
@@ -63,7 +63,7 @@ def _look(rng: np.random.Generator, window: Tensor, dropout: float) -> Tensor:
     magnitudes = window.clamp(min=0) / STORED
     shown, told = (int(k) for k in rng.choice(len(magnitudes), 2, replace=len(magnitudes) < 2))
     image = _recontrast(rng, magnitudes[shown]) * math.exp(rng.normal(0, SCALE_SPREAD))
-    phase = _phase(rng, *image.shape)
+    phase = smooth_phase(rng, *image.shape)
     reference = torch.zeros_like(image)
     if rng.random() >= dropout:
         # Noise of its own, or a network would learn that the reference has the noise of the image.
@@ -80,16 +80,6 @@ def _recontrast(rng: np.random.Generator, magnitude: Tensor) -> Tensor:
     values[2:] /= values.max()
     curve = np.interp(magnitude.numpy(), KNOTS, values)
     return torch.from_numpy(curve.astype(np.float32))
-
-
-def _phase(rng: np.random.Generator, height: int, width: int) -> Tensor:
-    """rad, (y, x)."""
-    coarse = torch.from_numpy(rng.standard_normal((1, 1, 5, 5)).astype(np.float32))
-    smooth = functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)[0, 0]
-    y, x = (torch.linspace(-1, 1, n) for n in (height, width))
-    slope_y, slope_x = (float(s) for s in rng.uniform(-math.pi, math.pi, 2))
-    ramp = slope_y * y[:, None] + slope_x * x
-    return float(rng.uniform(0, 2 * math.pi)) + float(rng.uniform(0, 1)) * ramp + float(rng.uniform(0, 1)) * smooth
 
 
 MR = Modality(
