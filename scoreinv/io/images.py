@@ -13,19 +13,18 @@ reversed with two signs changed. Orientation is NIfTI's sform where its code is 
 from __future__ import annotations
 
 import gzip
-import math
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
+from scoreinv.io._metaimage import read_metaimage, write_metaimage
 from scoreinv.io.atomic import atomic_path, check_exists, check_suffix
 from scoreinv.operators.geometry import Volume
 
@@ -36,20 +35,6 @@ _RAS_TO_SPL = _REVERSE @ np.diag([-1.0, -1.0, 1.0])
 # Cosine of the angle between two axes that still counts as rectangular: headers are rounded to about 1e-6.
 _SHEAR = 1e-3
 _UNITS = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
-_ELEMENT_TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_LONG": "i4",
-    "MET_ULONG": "u4",
-    "MET_LONG_LONG": "i8",
-    "MET_ULONG_LONG": "u8",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +97,10 @@ def read_image(path: str | Path) -> Image:
             affine that is singular or sheared.
     """
     path = check_exists(path, SUFFIXES, "an image")
-    read = _read_metaimage if path.name.lower().endswith(".mha") else _read_nifti
+    read = read_metaimage if path.name.lower().endswith(".mha") else _read_nifti
     try:
-        return upright(*read(path))
+        array, matrix, origin = read(path)
+        return upright(_three_axes(array).transpose(2, 1, 0), matrix, origin)
     except ValueError as error:
         raise ValueError(f"{path}: {_one_line(error)}") from error
 
@@ -127,8 +113,8 @@ def write_image(
 ) -> None:
     """Write `.nii`, `.nii.gz` or `.mha` (zlib), whole or not at all; an existing file is replaced.
 
-    Files are float32. A complex image is written as two, which every viewer shows: its magnitude under `path`, and its
-    phase, in rad from -pi to pi, beside it as `<name>_phase<suffix>` (`phase_path`).
+    Files are float32. A complex image becomes two, which every viewer shows: its magnitude under `path`, and its phase
+    in rad, within [-pi, pi], beside it as `<name>_phase<suffix>`.
 
     Args:
         path: its suffix chooses the format.
@@ -143,7 +129,7 @@ def write_image(
     """
     path = check_suffix(path, SUFFIXES, "an image")
     placed = _placed(image, grid, voxel_size)
-    write = _write_metaimage if path.name.lower().endswith(".mha") else _write_nifti
+    write = write_metaimage if path.name.lower().endswith(".mha") else _write_nifti
     if not placed.data.is_complex():
         with atomic_path(path) as temporary:
             write(temporary, placed)
@@ -161,11 +147,10 @@ def read_complex_image(path: str | Path) -> Image:
         ValueError: as `read_image`, or if the two are not on one grid.
     """
     magnitude, phase = read_image(path), read_image(phase_path(path))
-    same = magnitude.data.shape == phase.data.shape and np.allclose(magnitude.voxel_size, phase.voxel_size)
-    if not same or magnitude.data.is_complex() or phase.data.is_complex():
+    parts = [(tuple(part.data.shape), part.data.dtype) for part in (magnitude, phase)]
+    if parts[0] != parts[1] or magnitude.data.is_complex():
         raise ValueError(
-            f"{path}: magnitude has shape {tuple(magnitude.data.shape)} and phase {tuple(phase.data.shape)}, expected "
-            "two real images of one grid; write the complex image again"
+            f"{path}: magnitude and phase are {parts}, expected two real images of one grid; write it again"
         )
     return replace(magnitude, data=torch.polar(magnitude.data, phase.data))
 
@@ -256,9 +241,8 @@ def _read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[
         raise ValueError(f"damaged or not NIfTI ({_one_line(error)}); copy or export the file again") from error
     if array.dtype.kind not in "biufc":
         raise ValueError(f"voxels are {array.dtype}, expected one number each; convert colours to grey values")
-    array = _three_axes(array, array.shape)
     return (
-        array.transpose(2, 1, 0),
+        array,
         unit * _RAS_TO_SPL @ image.affine[:3, :3] @ _REVERSE,
         unit * _RAS_TO_SPL @ image.affine[:3, 3],
     )
@@ -278,111 +262,11 @@ def _write_nifti(path: Path, image: Image) -> None:
     nib.save(nifti, path)
 
 
-def _read_metaimage(path: Path) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]]:
-    with path.open("rb") as file:
-        header = _metaimage_header(file)
-        stored = file.read()
-    ndim = int(_numbers(header, ("NDims",), 1)[0])
-    shape = tuple(int(n) for n in _numbers(header, ("DimSize",), ndim))
-    if min(shape, default=0) < 1:
-        raise ValueError(f"DimSize is {shape}, expected {ndim} positive lengths; correct the header")
-    code = _ELEMENT_TYPES.get(header["ElementType"])
-    if code is None or header.get("ElementNumberOfChannels", "1") != "1":
-        raise ValueError(
-            f"ElementType is {header['ElementType']} with {header.get('ElementNumberOfChannels', '1')} channels, "
-            f"expected one channel of {', '.join(_ELEMENT_TYPES)}; convert the image"
-        )
-    big_endian = _flag(header, "BinaryDataByteOrderMSB") or _flag(header, "ElementByteOrderMSB")
-    dtype = np.dtype(code).newbyteorder(">" if big_endian else "<")
-    stored = _inflated(stored, math.prod(shape) * dtype.itemsize, _flag(header, "CompressedData"))
-    array = _three_axes(np.frombuffer(stored, dtype).reshape(shape[::-1]).T, shape)
-
-    spatial = min(ndim, 3)
-    matrix, origin, spacing = np.eye(3), np.zeros(3), np.ones(3)
-    spacing[:spatial] = _numbers(header, ("ElementSpacing", "ElementSize"), ndim, [1.0] * ndim)[:spatial]
-    origin[:spatial] = _numbers(header, ("Offset", "Position", "Origin"), ndim, [0.0] * ndim)[:spatial]
-    rows = _numbers(header, ("TransformMatrix", "Orientation", "Rotation"), ndim * ndim, np.eye(ndim).ravel())
-    matrix[:spatial, :spatial] = np.reshape(rows, (ndim, ndim)).T[:spatial, :spatial]  # the file lists axis after axis
-    return array.transpose(2, 1, 0), _REVERSE @ (matrix * spacing) @ _REVERSE, _REVERSE @ origin
-
-
-def _metaimage_header(file: BinaryIO) -> dict[str, str]:
-    """The `Key = value` lines up to ElementDataFile, which is the last; the file is left at the first byte of data."""
-    header: dict[str, str] = {}
-    while "ElementDataFile" not in header:
-        key, equals, value = file.readline(4096).decode("latin-1").partition("=")
-        if not equals:
-            raise ValueError("damaged or not MetaImage (no ElementDataFile in the header); copy or export it again")
-        header[key.strip()] = value.strip()
-    missing = [key for key in ("NDims", "DimSize", "ElementType") if key not in header]
-    if missing:
-        raise ValueError(f"header lacks {', '.join(missing)}; copy or export the file again")
-    if header["ElementDataFile"] != "LOCAL" or not _flag(header, "BinaryData", "True"):
-        raise ValueError(
-            f"ElementDataFile is {header['ElementDataFile']} with BinaryData = {header.get('BinaryData', 'True')}, "
-            "expected LOCAL binary data; export it as one .mha file"
-        )
-    return header
-
-
-def _inflated(stored: bytes, expected: int, compressed: bool) -> bytes:
-    if compressed:
-        try:
-            inflater = zlib.decompressobj()
-            stored = inflater.decompress(stored, expected + 1)  # bounded, whatever the file claims to hold
-        except zlib.error as error:
-            raise ValueError(f"compressed data are damaged ({error}); copy or export the file again") from error
-    if len(stored) != expected or (compressed and not inflater.eof):
-        raise ValueError(f"holds {len(stored)} bytes of data, expected {expected}; copy or export the file again")
-    return stored
-
-
-def _write_metaimage(path: Path, image: Image) -> None:
-    to_file = image.direction.T[::-1, ::-1].ravel()  # axis after axis, each (L, P, S)
-    stored = zlib.compress(_numpy(image.data).astype("<f4").tobytes(), level=1)
-    header = {
-        "ObjectType": "Image",
-        "NDims": "3",
-        "BinaryData": "True",
-        "BinaryDataByteOrderMSB": "False",
-        "CompressedData": "True",
-        "CompressedDataSize": str(len(stored)),
-        "TransformMatrix": _text(to_file),
-        "Offset": _text(image.origin[::-1]),
-        "CenterOfRotation": "0 0 0",
-        "AnatomicalOrientation": "RAI",
-        "ElementSpacing": _text(image.voxel_size[::-1]),
-        "DimSize": " ".join(str(n) for n in reversed(image.data.shape)),
-        "ElementType": "MET_FLOAT",
-        "ElementDataFile": "LOCAL",
-    }
-    lines = "".join(f"{key} = {value}\n" for key, value in header.items())
-    path.write_bytes(lines.encode("ascii") + stored)
-
-
-def _numbers(header: dict[str, str], keys: Sequence[str], count: int, default: ArrayLike = ()) -> NDArray[np.float64]:
-    """The `count` numbers under the first of `keys` that is there, else `default`."""
-    key = next((key for key in keys if key in header), None)
-    if key is None:
-        return np.asarray(default, dtype=np.float64)
-    try:
-        values = np.array([float(word) for word in header[key].split()])
-    except ValueError:
-        values = np.array([])
-    if len(values) != count:
-        raise ValueError(f"{key} is {header[key]!r}, expected {count} numbers; correct the header")
-    return values
-
-
-def _flag(header: dict[str, str], key: str, default: str = "False") -> bool:
-    return header.get(key, default).lower() in ("true", "t", "1", "yes")
-
-
-def _three_axes(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _three_axes(array: NDArray[Any]) -> NDArray[Any]:
     """An array (x, y, z) of one stored as (x, y), (x, y, z) or (x, y, z, 1, ...)."""
-    if any(n != 1 for n in shape[3:]):
-        raise ValueError(f"has axes {shape}, expected one volume (x, y, z); split the series into single volumes")
-    return array.reshape((*shape, 1, 1)[:3])
+    if any(n != 1 for n in array.shape[3:]):
+        raise ValueError(f"has axes {array.shape}, expected one volume (x, y, z); split the series into single volumes")
+    return array.reshape((*array.shape, 1, 1)[:3])
 
 
 def _check_finite(data: Tensor, what: str) -> None:
@@ -394,10 +278,6 @@ def _check_finite(data: Tensor, what: str) -> None:
 def _numpy(data: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = data.detach().cpu().numpy()
     return array
-
-
-def _text(values: ArrayLike) -> str:
-    return " ".join(repr(float(value)) for value in np.asarray(values))
 
 
 def _one_line(error: Exception) -> str:

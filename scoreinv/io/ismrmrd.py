@@ -230,7 +230,7 @@ def _located(readout: Readout, space: Encoding) -> tuple[int, int, int, NDArray[
     if not (0 <= z < depth and 0 <= y < height and 0 <= x <= width - line.shape[1]):
         raise ValueError(
             f"acquisition {readout.number} lies at z {z}, y {y}, x {x} to {x + line.shape[1] - 1}, outside the encoded "
-            f"matrix (z, y, x) = {space.matrix}; correct encodedSpace or encodingLimits in the header"
+            f"matrix (z, y, x) = {space.matrix}; correct encodedSpace, encodingLimits or center_sample"
         )
     return z, y, x, line
 
