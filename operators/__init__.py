@@ -5,7 +5,7 @@ from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
 from scoreinv.operators.linear import LinearOperator, Stack
-from scoreinv.operators.mri import CartesianMRI
+from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
 from scoreinv.operators.rays import RayTransform
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 
@@ -18,6 +18,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "LinearOperator",
+    "NonCartesianMRI",
     "ParallelBeamCT",
     "ParallelBeamGeometry",
     "RayTransform",
