@@ -1,6 +1,8 @@
 """What a scanner does: linear operators with exact adjoints, geometries, noise models, solvers."""
 
+from scoreinv.operators import sampling, trajectories
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
+from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
@@ -27,5 +29,9 @@ __all__ = [
     "TransmissionPoisson",
     "Volume",
     "conjugate_gradients",
+    "pipe_menon",
     "power_iteration",
+    "radial_density",
+    "sampling",
+    "trajectories",
 ]

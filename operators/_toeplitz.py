@@ -1,7 +1,7 @@
 """A^H A of non-uniform Fourier samples, which is a convolution: two FFTs and no NUFFT.
 
 A^H A x (r) = sum over r' of K(r - r') x(r') with the point spread K(d) = sum over k of exp(i k . d). A circular
-convolution on a grid twice as wide holds it exactly [Fessler et al. 2005, IEEE TSP 53:3393-3402, sec. IV].
+convolution on a grid twice as wide holds it exactly [Fessler et al. 2005, IEEE TSP 53:3393-3402].
 
 That grid is never filled. Of the discrete Fourier transform of m values padded to 2m, the even frequencies are the
 transform of the values themselves, and the odd ones that of the values times exp(-i pi r / m). So the work falls into

@@ -54,7 +54,7 @@ class CartesianMRI(_MRI):
     """Cartesian MRI: image (z, y, x) or (y, x) complex64 -> k-space (coils, *image) complex64, zero where not sampled.
 
     y_c = M F S_c x with sensitivities S_c, the centred, orthonormal discrete Fourier transform F (frequency 0 at index
-    n // 2) and the mask M [Pruessmann et al. 1999, MRM 42:952-962, eq. 3].
+    n // 2) and the mask M [Pruessmann et al. 1999, MRM 42:952-962].
 
     Args:
         mask: (*image), which samples are measured: truth values, or weights from 0 to 1.
@@ -115,7 +115,7 @@ class NonCartesianMRI(_MRI):
     """Non-Cartesian MRI: image (z, y, x) or (y, x) complex64 -> samples (coils, shots, samples) complex64.
 
     y_c(k) = N^(-1/2) sum over r of S_c(r) x(r) exp(-i k . (r - n // 2)) for N voxels with sensitivities S_c
-    [Pruessmann et al. 2001, MRM 46:638-651, eq. 2]. Radial, spiral, stack of stars and the rest differ in their
+    [Pruessmann et al. 2001, MRM 46:638-651]. Radial, spiral, stack of stars and the rest differ in their
     trajectory alone. `normal` is a convolution and needs no such sum; its kernel is computed on first use.
 
     Args:
