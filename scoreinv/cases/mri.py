@@ -22,9 +22,9 @@ from scoreinv.operators import (
     NonCartesianMRI,
     Stack,
     coil_compression,
-    density,
     espirit,
     k_space_noise,
+    pipe_menon,
     prewhiten,
     sampling,
     simulated_coils,
@@ -200,7 +200,7 @@ def _calibration(k: KSpace) -> Tensor:
     if k.trajectory is None:
         return k.data
     single = NonCartesianMRI(k.trajectory, k.image_shape)
-    weights = density.pipe_menon(k.trajectory, k.image_shape)
+    weights = pipe_menon(k.trajectory, k.image_shape)
     images = single.adjoint((weights * k.data)[:, None])
     return CartesianMRI(torch.ones(k.image_shape)).forward(images)[:, 0]
 

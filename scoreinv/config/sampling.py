@@ -36,7 +36,7 @@ class Sampling(Section):
     )
     reference: Path | None = Field(
         None,
-        description="an image of another contrast on the same grid (NIfTI or MHA), which a prior trained for it is told",
+        description="image of another contrast on the same grid (NIfTI or MHA), which a prior trained for it is told",
     )
     reference_weight: float = Field(
         1.0, ge=0, description="0 ignores the reference, 1 believes it, more exaggerates it"
