@@ -136,10 +136,20 @@ def _scanned(truth: Tensor, volume: Image, z: int, scan: Scan, coils: Coils, rng
         data = data * operator.mask
         k_space = KSpace(data, mask=operator.mask.bool(), **place)
     else:
-        k_space = KSpace(data, trajectory=points, image_shape=shape, **place)
+        # Sparse spirals know too little of the middle of k-space; a scan of its own calibrates the coils.
+        middle = None if scan.sampling == "radial" else _calibration_scan(truth, true_maps, scan, sigma, seed + 1)
+        k_space = KSpace(data, trajectory=points, image_shape=shape, calibration=middle, **place)
     if coils.maps == "true":
         return Measured(k_space, sigma, true_maps, truth)
     return Measured(*_calibrated(k_space, sigma, coils), truth)
+
+
+def _calibration_scan(truth: Tensor, maps: Tensor, scan: Scan, sigma: float, seed: int) -> Tensor:
+    """The middle of Cartesian k-space, (coils, y, x)."""
+    mask = torch.zeros(truth.shape, dtype=torch.bool)
+    mask[tuple(slice((n - scan.calibration) // 2, (n + scan.calibration) // 2) for n in truth.shape)] = True
+    expected = CartesianMRI(mask, maps).forward(truth)
+    return Gaussian(sigma).simulate(expected, torch.Generator().manual_seed(seed)) * mask
 
 
 def _trajectory(scan: Scan, shape: tuple[int, ...]) -> Tensor:
@@ -207,7 +217,8 @@ def _calibration(k: KSpace) -> Tensor:
 
 def _region(k: KSpace, coils: Coils) -> int | None:
     """Side of the calibration region; gridded k-space is filled everywhere, and dense enough only in the middle."""
-    return coils.calibration if k.trajectory is None else coils.calibration or 24
+    gridded = k.trajectory is not None and k.calibration is None
+    return coils.calibration or (24 if gridded else None)
 
 
 def _low_resolution(k_space: Tensor, side: int) -> Tensor:
