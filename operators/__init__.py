@@ -1,13 +1,15 @@
 """What a scanner does: linear operators with exact adjoints, geometries, noise models, solvers."""
 
+from scoreinv.operators import sampling, trajectories
 from scoreinv.operators.coil_maps import espirit, walsh
 from scoreinv.operators.coils import coil_compression, prewhiten, rss, simulated_coils
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
+from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
 from scoreinv.operators.linear import LinearOperator, Stack
-from scoreinv.operators.mri import CartesianMRI
+from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
 from scoreinv.operators.rays import RayTransform
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 
@@ -20,6 +22,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "LinearOperator",
+    "NonCartesianMRI",
     "ParallelBeamCT",
     "ParallelBeamGeometry",
     "RayTransform",
@@ -30,9 +33,13 @@ __all__ = [
     "coil_compression",
     "conjugate_gradients",
     "espirit",
+    "pipe_menon",
     "power_iteration",
     "prewhiten",
+    "radial_density",
     "rss",
+    "sampling",
     "simulated_coils",
+    "trajectories",
     "walsh",
 ]

@@ -6,15 +6,19 @@ fully sampled data have the image's norm and operators of different samplings co
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from scoreinv.operators import _nufft
+from scoreinv.operators._toeplitz import Toeplitz
 from scoreinv.operators.linear import LinearOperator
 
-CHUNK = 2**24  # complex numbers that the normal map works on at a time
+CHUNK = 2**24  # complex numbers of coil images to work on at a time
 
 
 class _MRI(LinearOperator):
@@ -50,7 +54,7 @@ class CartesianMRI(_MRI):
     """Cartesian MRI: image (z, y, x) or (y, x) complex64 -> k-space (coils, *image) complex64, zero where not sampled.
 
     y_c = M F S_c x with sensitivities S_c, the centred, orthonormal discrete Fourier transform F (frequency 0 at index
-    n // 2) and the mask M [Pruessmann et al. 1999, MRM 42:952-962, eq. 3].
+    n // 2) and the mask M [Pruessmann et al. 1999, MRM 42:952-962].
 
     Args:
         mask: (*image), which samples are measured: truth values, or weights from 0 to 1.
@@ -105,6 +109,105 @@ class CartesianMRI(_MRI):
             coils = torch.fft.ifftn(k_space, dim=self._mixing_axes) if self._mixing_axes else k_space
             result += (maps.conj() * coils).sum(-self.mask.ndim - 1, keepdim=True)
         return torch.fft.fftshift(result.squeeze(-self.mask.ndim - 1), self._image_axes)
+
+
+class NonCartesianMRI(_MRI):
+    """Non-Cartesian MRI: image (z, y, x) or (y, x) complex64 -> samples (coils, shots, samples) complex64.
+
+    y_c(k) = N^(-1/2) sum over r of S_c(r) x(r) exp(-i k . (r - n // 2)) for N voxels with sensitivities S_c
+    [Pruessmann et al. 2001, MRM 46:638-651]. Radial, spiral, stack of stars and the rest differ in their
+    trajectory alone. `normal` is a convolution and needs no such sum; its kernel is computed on first use.
+
+    Args:
+        trajectory: (shots, samples, d), rad per voxel within [-pi, pi], float32 or float64, in the order of the image's
+            axes: (y, x) or (z, y, x).
+        image_shape: (*image).
+        coil_maps: (coils, *image) complex64, sensitivities on the trajectory's device; None for one coil of ones.
+        backend: what computes the sums: "finufft" (CPU, error 1e-6), "torchkbnufft" (any device, error about 2e-5), or
+            "auto", the former where the trajectory is on the CPU and the latter elsewhere.
+
+    Raises:
+        ValueError: if the trajectory is of another shape, not finite or not within [-pi, pi]; if the coil maps are of
+            another size or device, not finite, or zero everywhere; for an unknown backend, or one that does not run on
+            the trajectory's device.
+        TypeError: if the trajectory is not real floating-point, or the coil maps are not a complex64 tensor.
+    """
+
+    def __init__(
+        self,
+        trajectory: ArrayLike | Tensor,
+        image_shape: Sequence[int],
+        coil_maps: Tensor | None = None,
+        backend: str = "auto",
+    ) -> None:
+        self.trajectory = torch.as_tensor(trajectory)
+        shape = tuple(int(n) for n in image_shape)
+        _check_trajectory(self.trajectory, shape)
+        super().__init__(shape, coil_maps, tuple(self.trajectory.shape[:2]), self.trajectory.device)
+        self.backend = backend
+        self._scale = 1 / math.sqrt(math.prod(shape))
+        self._nufft = _nufft.engine(backend, self.trajectory.flatten(0, 1), shape)
+
+    def subset(self, i: int, n: int) -> NonCartesianMRI:
+        """The operator of shots i, i + n, i + 2n, ..."""
+        shots = len(self.trajectory)
+        if not 0 <= i < n <= shots:
+            raise ValueError(f"NonCartesianMRI: subset {i} of {n}; expected 0 <= i < n <= {shots} shots")
+        return NonCartesianMRI(self.trajectory[i::n], self.in_shape, self.coil_maps, self.backend)
+
+    @cached_property
+    def _toeplitz(self) -> Toeplitz:
+        return Toeplitz(self.trajectory.flatten(0, 1), self.in_shape, self._scale**2, self.trajectory.device)
+
+    def _coil_chunks(self, items: int) -> list[slice]:
+        coils, most = self.out_shape[0], max(math.prod(self.in_shape), math.prod(self.out_shape[1:]))
+        step = max(1, CHUNK // (items * most))
+        return [slice(first, min(first + step, coils)) for first in range(0, coils, step)]
+
+    def _apply(self, x: Tensor) -> Tensor:
+        images = self._scale * x.reshape(-1, 1, *self.in_shape)
+        y = x.new_empty(len(images), self.out_shape[0], math.prod(self.out_shape[1:]))
+        for coils in self._coil_chunks(len(images)):
+            seen = images if self.coil_maps is None else images * self.coil_maps[coils]
+            y[:, coils] = self._nufft.forward(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        return y.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        data = y.reshape(-1, self.out_shape[0], math.prod(self.out_shape[1:]))
+        x = y.new_zeros(len(data), *self.in_shape)
+        for coils in self._coil_chunks(len(data)):
+            some = data[:, coils]
+            images = self._nufft.adjoint(some.flatten(0, 1)).unflatten(0, some.shape[:2])
+            x += images[:, 0] if self.coil_maps is None else (self.coil_maps[coils].conj() * images).sum(1)
+        return (self._scale * x).reshape(*y.shape[:-3], *self.in_shape)
+
+    def _normal(self, x: Tensor) -> Tensor:
+        return self._toeplitz.apply(x.reshape(-1, *self.in_shape), self.coil_maps, CHUNK).reshape(x.shape)
+
+    def _axes_of_measurements(self, axes: str) -> str:
+        return "coils, shots, samples"
+
+
+def _check_trajectory(trajectory: Tensor, image_shape: tuple[int, ...]) -> None:
+    axes = {2: "(y, x)", 3: "(z, y, x)"}.get(len(image_shape))
+    if axes is None or min(image_shape) < 1:
+        raise ValueError(f"NonCartesianMRI: image_shape is {image_shape}, expected (y, x) or (z, y, x)")
+    shape = tuple(trajectory.shape)
+    if trajectory.ndim != 3 or shape[-1] != len(image_shape) or not trajectory.numel():
+        raise ValueError(
+            f"NonCartesianMRI: trajectory has shape {shape}, expected (shots, samples, {len(image_shape)}) for images "
+            f"of shape {image_shape}; its last axis holds {axes} in rad per voxel"
+        )
+    if trajectory.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"NonCartesianMRI: trajectory is {trajectory.dtype}, expected torch.float32 or torch.float64")
+    if not bool(torch.isfinite(trajectory).all()):
+        raise ValueError("NonCartesianMRI: trajectory holds NaN or Inf; expected rad per voxel")
+    furthest = float(trajectory.abs().max())
+    if furthest > math.pi * (1 + 1e-5):  # the float32 next to pi lies beyond it
+        raise ValueError(
+            f"NonCartesianMRI: trajectory goes up to {furthest:.6g}, expected rad per voxel within [-pi, pi]; multiply "
+            "cycles per field of view by 2 pi / n, and 1/m by 2 pi times the voxel size in m"
+        )
 
 
 def _check_mask(mask: Tensor) -> None:
