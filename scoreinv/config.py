@@ -105,8 +105,10 @@ class Sampling(Section):
 
 
 def _method(name: str) -> str:
-    known = [*METHODS, *baselines.__all__]
+    known = [*METHODS, *baselines.CT]
     if name not in known:
+        if name in baselines.__all__:
+            raise ValueError(f"not a method for CT; expected one of {known}")
         near = difflib.get_close_matches(name, known, n=1)
         raise ValueError("unknown method; " + (f"did you mean {near[0]!r}?" if near else f"expected one of {known}"))
     return name
