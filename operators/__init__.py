@@ -2,7 +2,7 @@
 
 from scoreinv.operators import sampling, trajectories
 from scoreinv.operators.coil_maps import espirit, walsh
-from scoreinv.operators.coils import coil_compression, prewhiten, rss, simulated_coils
+from scoreinv.operators.coils import coil_compression, k_space_noise, prewhiten, rss, simulated_coils
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
@@ -33,6 +33,7 @@ __all__ = [
     "coil_compression",
     "conjugate_gradients",
     "espirit",
+    "k_space_noise",
     "pipe_menon",
     "power_iteration",
     "prewhiten",

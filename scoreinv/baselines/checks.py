@@ -29,3 +29,9 @@ def check_measurements(name: str, operator: LinearOperator, measurements: Tensor
             f"{name}: measurements hold {bad} NaN or Inf of {measurements.numel()} values, expected finite data; "
             "interpolate them, or set them to 0 and mask them in the likelihood of `tv` or `solve`"
         )
+
+
+def check_complex(name: str, operator: LinearOperator) -> None:
+    """Raise TypeError, in the name of a method of MRI, unless the operator is complex."""
+    if not operator.in_dtype.is_complex or not operator.out_dtype.is_complex:
+        raise TypeError(f"{name}: {operator} is real, expected a complex operator such as CartesianMRI; use cgls or tv")

@@ -8,6 +8,8 @@ The minimiser is the proximal optimised gradient method in a metric of its own. 
 * Each proximal step is a few accelerated projections on the dual, started from the duals of the step before. They cost
   no projection of the data, and with such a start 3 of them do as well as 10.
 
+Of a complex operator the entries can cancel, and D is the largest eigenvalue of A^H W A everywhere.
+
 What a strength means. TV is weighted by lambda = strength sqrt(H), with H = w E||A n||^2 / voxels the mean curvature of
 the data term along white noise n, and w the typical weight of a ray: sqrt(w) is averaged over rays in proportion to
 their line integrals, so that the many photons that pass beside the patient do not count. As 1 / sqrt(H) is the standard
@@ -27,6 +29,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.baselines.checks import check_measurements
+from scoreinv.baselines.strengths import default_likelihood, largest_curvature, typical_root, white_noise_response
 from scoreinv.baselines.tv_step import TVStep
 from scoreinv.operators.likelihood import Gaussian, Likelihood
 from scoreinv.operators.linear import LinearOperator
@@ -45,52 +48,54 @@ def tv(
     likelihood: Likelihood | None = None,
     strength: float = 0.5,
     iterations: int = 100,
-    nonnegative: bool = True,
+    nonnegative: bool | None = None,
 ) -> Tensor:
-    """min_x -log p(y | A x) + lambda sum_voxels |grad x|, x >= 0: maximum likelihood with isotropic total variation.
+    """min_x -log p(y | A x) + lambda sum_voxels |grad x|: maximum likelihood with isotropic total variation.
 
+    Real images are kept >= 0; of complex ones |grad x| takes both components, so that phase costs as size does.
     The negative log-likelihood enters by its quadratic, sum g (l - l_0) + w (l - l_0)^2 / 2 at l_0 = A x_0. For a
     Gaussian that is the likelihood itself; for others it is renewed twice, at the warm start and after a fifth of the
     iterations.
 
     Args:
-        operator: A with entries >= 0, such as ConeBeamCT; image of any number of axes. Voxels are cubes unless it has
-            a `volume` that says otherwise.
-        measurements: y, operator.out_shape: line integrals for a Gaussian, counts for TransmissionPoisson.
-        likelihood: noise of the data; None means Gaussian with sigma = 0.01 rms(y).
+        operator: A, real with entries >= 0, such as ConeBeamCT, or complex, such as CartesianMRI; image of any number
+            of axes. Voxels are cubes unless it has a `volume` that says otherwise.
+        measurements: y, operator.out_shape: line integrals or k-space for a Gaussian, counts for TransmissionPoisson.
+        likelihood: noise of the data; None means Gaussian with sigma = 0.01 rms(y), of k-space with the noise of its
+            weakest samples (`k_space_noise`).
         strength: of the smoothing, in units of the noise, dimensionless; see the top of this module.
         iterations: one forward and one adjoint each, besides some ten for the start.
-        nonnegative: keep x >= 0.
+        nonnegative: keep x >= 0; None does so with real images.
 
     Returns:
-        operator.in_shape; 1/mm for CT.
+        operator.in_shape; 1/mm for CT, unit of the k-space for MRI.
 
     Raises:
-        TypeError: for complex images, or measurements of another dtype.
+        TypeError: for measurements of another dtype, or complex images that are to be nonnegative.
         ValueError: for measurements of another shape, NaN or Inf, or an option out of its range.
 
     Rudin, Osher and Fatemi 1992, Physica D 60:259. POGM: Taylor, Hendrickx and Glineur 2017, SIAM J. Optim. 27:1283,
     which needs about 0.7 times the iterations of FISTA; restart: Kim and Fessler 2018, J. Optim. Theory Appl. 178:240;
     diagonal majoriser: Erdogan and Fessler 1999, Phys. Med. Biol. 44:2835.
     """
-    if operator.in_dtype.is_complex or operator.out_dtype.is_complex:
-        raise TypeError(f"tv: {operator} is complex, expected a real operator such as ConeBeamCT; use cgls")
+    if operator.in_dtype.is_complex and nonnegative:
+        raise TypeError(f"tv: images of {operator} are complex, and cannot be kept nonnegative; leave that out")
     if not strength > 0 or iterations < 1:
         raise ValueError(f"tv: strength {strength}, iterations {iterations}; expected strength > 0 and iterations >= 1")
     check_measurements("tv", operator, measurements)
-    if likelihood is None:
-        likelihood = Gaussian(max(0.01 * float(measurements.square().mean().sqrt()), 1e-12))
+    likelihood = default_likelihood(measurements) if likelihood is None else likelihood
+    nonnegative = not operator.in_dtype.is_complex if nonnegative is None else nonnegative
     likelihood.check(measurements, operator.out_shape)
 
-    x = measurements.new_zeros(operator.in_shape)
+    x = measurements.new_zeros(operator.in_shape, dtype=operator.in_dtype)
     g, w = likelihood.quadratic(operator.forward(x), measurements)
     x = _warm_start(operator, g, w)
-    unit = _white_noise_response(operator, measurements.device)
+    unit = white_noise_response(operator, measurements.device)
     first = -(-iterations // 5)
     for steps in (iterations,) if isinstance(likelihood, Gaussian) else (first, iterations - first):
         expected = operator.forward(x)
         g, w = likelihood.quadratic(expected, measurements)
-        weight = strength * unit * _typical_root(w, expected)
+        weight = strength * unit * typical_root(w, expected)
         x = _minimise(operator, g, w, x, expected, (_scales(operator), weight, nonnegative), steps)
     return x
 
@@ -99,9 +104,8 @@ def _minimise(
     operator: LinearOperator, g: Tensor, w: Tensor, x: Tensor, expected: Tensor, penalty: _Penalty, steps: int
 ) -> Tensor:
     """POGM on sum g (A x - expected) + w (A x - expected)^2 / 2 + lambda TV(x), from the x where A x = expected."""
-    D = operator.adjoint(w * operator.forward(torch.ones_like(x)))
-    D = D.clamp(min=max(_LEAST_CURVATURE * float(D.mean()), torch.finfo(D.dtype).tiny))
-    prox = TVStep(D, *penalty)
+    D = _majoriser(operator, w, x)
+    prox = TVStep(D, *penalty, x.dtype)
     z, omega, composite, theta, gamma = x, x, x, 1.0, 1.0
     for _ in range(steps):
         slope = operator.adjoint(g + w * (operator.forward(x) - expected)) / D
@@ -118,7 +122,7 @@ def _minimise(
         x_next = prox(z_next, gamma_next)
         # Where x would go by the gradient of the whole objective; momentum that points against it begins anew.
         composite_next = omega_next + (x_next - z_next) / gamma_next
-        if float(torch.sum((x - composite_next) * D * (composite_next - composite))) > 0:
+        if float(torch.sum((x - composite_next).conj() * D * (composite_next - composite)).real) > 0:
             theta_next = 1.0
         x, z, omega, composite = x_next, z_next, omega_next, composite_next
         theta, gamma = theta_next, gamma_next
@@ -132,16 +136,12 @@ def _warm_start(operator: LinearOperator, g: Tensor, w: Tensor) -> Tensor:
     ).x
 
 
-def _white_noise_response(operator: LinearOperator, device: torch.device) -> float:
-    """sqrt(E ||A n||^2 / voxels) for white noise n of unit variance; one draw does, it averages over all voxels."""
-    n = torch.randn(operator.in_shape, generator=torch.Generator().manual_seed(0), dtype=operator.in_dtype)
-    return float(torch.linalg.vector_norm(operator.forward(n.to(device)))) / math.sqrt(n.numel())
-
-
-def _typical_root(w: Tensor, expected: Tensor) -> float:
-    """sqrt(w) averaged over rays in proportion to their line integrals."""
-    through = expected.abs() + 1e-12
-    return float((w.sqrt() * through).sum() / through.sum())
+def _majoriser(operator: LinearOperator, w: Tensor, x: Tensor) -> Tensor:
+    """Diagonal D >= A^H W A, (*image), real and positive."""
+    if operator.in_dtype.is_complex or operator.out_dtype.is_complex:
+        return torch.full_like(x.real, max(largest_curvature(operator, w), torch.finfo(x.real.dtype).tiny))
+    D = operator.adjoint(w * operator.forward(torch.ones_like(x)))
+    return D.clamp(min=max(_LEAST_CURVATURE * float(D.mean()), torch.finfo(D.dtype).tiny))
 
 
 def _scales(operator: LinearOperator) -> tuple[float, ...]:

@@ -23,12 +23,16 @@ class TVStep:
         scales: C, what a forward difference along each axis is multiplied by.
         weight: of total variation.
         nonnegative: with x >= 0.
+        dtype: of the image, real or complex. The length of a complex gradient is taken over both components, so that
+            phase costs as size does.
     """
 
-    def __init__(self, D: Tensor, scales: Sequence[float], weight: float, nonnegative: bool) -> None:
+    def __init__(
+        self, D: Tensor, scales: Sequence[float], weight: float, nonnegative: bool, dtype: torch.dtype
+    ) -> None:
         self._D, self._scales, self._weight, self._nonnegative = D, tuple(scales), weight, nonnegative
         self._step = self._dual_step(1 / D)
-        self._q = D.new_zeros((D.ndim, *D.shape))
+        self._q = D.new_zeros((D.ndim, *D.shape), dtype=dtype)
 
     def __call__(self, p: Tensor, gamma: float) -> Tensor:
         amount = self._weight * gamma
@@ -78,7 +82,8 @@ class TVStep:
 
 def _length(q: Tensor) -> Tensor:
     """Euclidean norm over the first axis; torch.linalg.vector_norm is twenty times slower there."""
-    total = q[0] * q[0]
-    for part in q[1:]:
+    parts = torch.view_as_real(q).movedim(-1, 1).flatten(0, 1) if q.is_complex() else q
+    total = parts[0] * parts[0]
+    for part in parts[1:]:
         total.addcmul_(part, part)
     return total.sqrt_()

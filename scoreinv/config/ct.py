@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from scoreinv import baselines
 from scoreinv.config.sampling import RunSettings, Sampling
 from scoreinv.training.settings import Section
 
@@ -69,7 +70,7 @@ class CTSampling(Sampling):
 class CTSettings(RunSettings):
     """A CT scan reconstructed by several methods; the defaults, with `DEMO`, are the demo."""
 
-    BASELINES = ("fdk", "sart", "cgls", "tv")
+    BASELINES = baselines.CT
 
     modality: Literal["cbct"] = "cbct"
     name: str = "demo"

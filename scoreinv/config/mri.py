@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from scoreinv import baselines
 from scoreinv.config.sampling import RunSettings, Sampling
 from scoreinv.training.settings import Section
 
@@ -72,7 +73,7 @@ class MRISampling(Sampling):
 class MRISettings(RunSettings):
     """An MR scan reconstructed by several methods; the defaults, with `DEMO`, are the demo."""
 
-    BASELINES = ("zero_filled", "cg_sense", "l1_wavelet", "tv")
+    BASELINES = baselines.MRI
 
     modality: Literal["mri"] = "mri"
     name: str = "demo-mri"

@@ -119,8 +119,14 @@ def test_wrong_value_says_where_what_and_got(tree, parts):
 
 
 def test_every_method_of_the_house_can_be_asked_for():
-    everything = (*METHODS, *baselines.__all__)
+    everything = (*METHODS, *baselines.CT)
     assert resolve(CTSettings, {"methods": list(everything)}).methods == everything
+    assert {*baselines.CT, *baselines.MRI} == {*baselines.__all__}
+
+
+def test_methods_of_other_scanners_are_refused():
+    message = problem({"methods": ["fdk", "cg_sense"]})
+    assert message.startswith("config: methods: unknown method 'cg_sense'; expected one of ['")
 
 
 def test_unknown_method_names_the_nearest_known_one():

@@ -32,16 +32,16 @@ class Identity(LinearOperator):
 
 
 class Fourier(LinearOperator):
-    """A complex operator."""
+    """A complex operator, of the image's own norm."""
 
-    def __init__(self) -> None:
-        super().__init__((8, 8), (8, 8), torch.complex64, torch.complex64)
+    def __init__(self, *shape: int) -> None:
+        super().__init__(shape, shape, torch.complex64, torch.complex64)
 
     def _apply(self, x: Tensor) -> Tensor:
-        return torch.fft.fft2(x, norm="ortho")
+        return torch.fft.fftn(x, norm="ortho")
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return torch.fft.ifft2(y, norm="ortho")
+        return torch.fft.ifftn(y, norm="ortho")
 
 
 def cone(
@@ -110,6 +110,18 @@ def test_denoising_two_levels_moves_them_by_the_known_amount() -> None:
     response = torch.randn(2 * n, generator=torch.Generator().manual_seed(0)).square().mean().sqrt()
     shift = float(strength * sigma * response) / n
     assert torch.allclose(image, torch.where(y > 0, 1 - shift, shift), atol=1e-4)
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.1])
+def test_complex_images_are_denoised_as_their_size_is_whatever_their_phase(phase: float) -> None:
+    n, sigma, strength = 8, 0.5, 1.2
+    x = torch.polar(torch.cat([torch.zeros(n), torch.ones(n)]), torch.full((2 * n,), phase))
+    operator = Fourier(2 * n)
+    image = tv(operator, operator.forward(x), likelihood=Gaussian(sigma), strength=strength, iterations=600)
+    noise = torch.randn(2 * n, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
+    shift = strength * sigma * float(noise.norm()) / (2 * n) ** 0.5 / n
+    expected = torch.where(x.abs() > 0.5, 1 - shift, shift) * torch.polar(torch.ones(()), torch.tensor(phase))
+    torch.testing.assert_close(image, expected, rtol=0, atol=5e-4)
 
 
 def test_strong_smoothing_leaves_a_constant() -> None:
@@ -206,8 +218,8 @@ def test_values_are_clipped_only_if_asked() -> None:
 
 def test_wrong_arguments_are_refused_in_one_line() -> None:
     operator, _, _, y = scan()
-    with pytest.raises(TypeError, match=r"^tv: .* is complex, expected a real operator.*$"):
-        tv(Fourier(), torch.zeros(8, 8, dtype=torch.complex64))
+    with pytest.raises(TypeError, match=r"^tv: images of .* are complex, and cannot be kept nonnegative.*$"):
+        tv(Fourier(8, 8), torch.zeros(8, 8, dtype=torch.complex64), nonnegative=True)
     with pytest.raises(ValueError, match=r"^tv: measurements have shape .*$"):
         tv(FiniteDifference((4, 4)), torch.zeros(4, 4))
     with pytest.raises(ValueError, match=r"^tv: strength 0.*$"):
