@@ -45,25 +45,26 @@ def conjugate_gradients(
     """
     x = torch.zeros_like(b)
     r = b
-    squared = dot(b, b, ndim)
+    squared = rr = dot(b, b, ndim)
     threshold = tolerance**2 * squared
     z = r if precondition is None else precondition(r)
     p = z
-    rz = dot(r, z, ndim)
-    rr = squared
+    rz = rr if precondition is None else dot(r, z, ndim)
+    tiny = torch.finfo(rz.dtype).tiny
     done = 0
-    while done < iterations and bool((rr > threshold).any()):
+    # An item that has converged takes steps of zero while others go on.
+    active = rr > threshold
+    while done < iterations and bool(active.any()):
         Mp = matrix(p)
         done += 1
-        # An item that has converged takes steps of zero from here on.
-        active = rr > threshold
         alpha = _ratio(rz, dot(p, Mp, ndim), active)
-        x = x + alpha * p
-        r = r - alpha * Mp
+        x = torch.addcmul(x, alpha, p)
+        r = torch.addcmul(r, alpha, Mp, value=-1)
+        rr = dot(r, r, ndim)
         z = r if precondition is None else precondition(r)
-        rz_next, rr = dot(r, z, ndim), torch.where(active, dot(r, r, ndim), rr)
-        p = z + _ratio(rz_next, rz, active) * p
-        rz = rz_next
+        rz_next = rr if precondition is None else dot(r, z, ndim)
+        p = torch.addcmul(z, rz_next / rz.clamp(min=tiny), p)
+        rz, active = rz_next, rr > threshold
     return CGResult(x, done, _ratio(rr, squared, squared > 0).sqrt().flatten(-ndim).squeeze(-1))
 
 
@@ -93,8 +94,8 @@ def gaussian_mean(
         Mp = q + curvature(p)
         done += 1
         alpha = _ratio(rz, dot(p, Mp, ndim), rz > tolerance**2 * first)
-        x = x + alpha * p
-        r = r - alpha * Mp
+        x = torch.addcmul(x, alpha, p)
+        r = torch.addcmul(r, alpha, Mp, value=-1)
         z = covariance(r)
         rz_next = dot(r, z, ndim).clamp(min=0)
         beta = _ratio(rz_next, rz, alpha != 0)
@@ -130,11 +131,13 @@ def power_iteration(
 
 def dot(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Real part of <a, b> over the last `ndim` axes, kept as axes of length one."""
-    product = (a.conj() * b).real if a.is_complex() else a * b
-    return product.sum(dim=tuple(range(-ndim, 0)), keepdim=True)
+    if a.is_complex():
+        # As pairs of real numbers: half the products, and sums over neighbours in memory.
+        pairs = torch.view_as_real(a.resolve_conj()) * torch.view_as_real(b.resolve_conj())
+        return pairs.sum(dim=tuple(range(-ndim - 1, 0)), keepdim=True).squeeze(-1)
+    return (a * b).sum(dim=tuple(range(-ndim, 0)), keepdim=True)
 
 
 def _ratio(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
     """a / b where asked and defined, else 0."""
-    defined = where & (b != 0)
-    return torch.where(defined, a / torch.where(defined, b, torch.ones_like(b)), torch.zeros_like(a))
+    return torch.where(where & (b != 0), a / b, 0.0)

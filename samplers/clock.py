@@ -37,17 +37,20 @@ class TimedOperator(LinearOperator):
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self.operator, self.watch = operator, Stopwatch()
 
-    def _apply(self, x: Tensor) -> Tensor:
+    # In place of the public maps: the operator within checks and differentiates, once is enough.
+    def forward(self, x: Tensor) -> Tensor:
         with self.watch.running():
             return self.operator.forward(x)
 
-    def _adjoint(self, y: Tensor) -> Tensor:
+    def adjoint(self, y: Tensor) -> Tensor:
         with self.watch.running():
             return self.operator.adjoint(y)
 
-    def _normal(self, x: Tensor) -> Tensor:
+    def normal(self, x: Tensor) -> Tensor:
         with self.watch.running():
             return self.operator.normal(x)
+
+    _apply, _adjoint = forward, adjoint
 
     def norm(self) -> float:
         with self.watch.running():
@@ -108,5 +111,5 @@ def counted(prior: Prior) -> AbstractContextManager[None]:
 
 
 def _finish_queued_work() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -23,8 +23,8 @@ class Quadratic:
         misfit: negative log-likelihood at x, (*batch).
         pull: -s A^H g, (*batch, *image).
         weight: w >= 0, (*batch, *measurements).
-        even: the weight of each item where all its data have the same, (*batch, 1, ...), for operators whose normal map
-            is faster than both ways in turn; None elsewhere.
+        even: s^2 w of each item where all its data have the same w, (*batch, 1, ...), for operators whose normal map is
+            faster than both ways in turn; None elsewhere.
         precision: how much larger pull and weight are than the likelihood says, a number or (*batch, 1, ...).
     """
 
@@ -44,7 +44,7 @@ class Quadratic:
         misfit = likelihood.negative_log(expected, problem.measurements, len(A.out_shape))
         flat = w.flatten(-len(A.out_shape))
         first = flat[..., :1].reshape(*flat.shape[:-1], *[1] * len(A.in_shape))
-        even = first if bool((flat == flat[..., :1]).all()) else None
+        even = intensity.scale**2 * first if bool((flat == flat[..., :1]).all()) else None
         return cls(problem, misfit, -intensity.scale * A.adjoint(g), w, even)
 
     @property
@@ -67,10 +67,10 @@ class Quadratic:
 
     def curvature(self, delta: Tensor) -> Tensor:
         """H delta."""
-        A, squared = self.problem.operator, self.problem.prior.intensity.scale**2
+        A = self.problem.operator
         if self.even is not None:
-            return squared * self.even * A.normal(delta)
-        return squared * A.adjoint(self.weight * A.forward(delta))
+            return self.even * A.normal(delta)
+        return self.problem.prior.intensity.scale**2 * A.adjoint(self.weight * A.forward(delta))
 
     def along(self, delta: Tensor) -> Tensor:
         """<delta, H delta>, (*batch, 1, ...) with an axis of length one for every image axis."""
@@ -92,14 +92,16 @@ class Quadratic:
         Without damping there is no preconditioner either: the solution of least norm is wanted, which it would bend.
         """
 
+        strength = torch.as_tensor(damping, dtype=b.real.dtype, device=b.device)
+
         def matrix(v: Tensor) -> Tensor:
-            out = damping * v + self.curvature(v)
+            out = torch.addcmul(self.curvature(v), strength, v)
             return out if penalty is None else out + penalty(v)
 
-        preconditioned = isinstance(damping, Tensor) or damping > 0
-        gain = self.precision * featureless_gain(self.problem) if preconditioned else None
-        precondition = None if gain is None else lambda v: v / (damping + gain)
-        return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, precondition)
+        if not isinstance(damping, Tensor) and damping == 0:
+            return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance)
+        inverse = 1 / (strength + self.precision * featureless_gain(self.problem))
+        return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, lambda v: inverse * v)
 
 
 def featureless_gain(problem: Problem) -> Tensor:
