@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.baselines import zero_filled
 from scoreinv.cases.case import Case
 from scoreinv.config.mri import Coils, Input, MRISettings, Phantom, Scan
 from scoreinv.io import Image, KSpace, place_slices
@@ -69,7 +70,7 @@ def load(settings: MRISettings) -> Case:
     operator, data, likelihood = _stacked(kept)
     truth = None if images[0].truth is None else _joined([image.truth for image in images if image.truth is not None])
     hidden = _stacked([image for _, image in pairs])[:2] if pairs else None
-    shown = _joined([image.operator.adjoint(image.k_space.data) for image in kept]) if truth is None else truth
+    shown = zero_filled(operator, data) if truth is None else truth
 
     def placed(image: Tensor) -> Image:
         return _placed([one.k_space for one in images], image)
@@ -137,8 +138,8 @@ def _scanned(truth: Tensor, volume: Image, z: int, scan: Scan, coils: Coils, rng
         k_space = KSpace(data, mask=operator.mask.bool(), **place)
     else:
         # Sparse spirals know too little of the middle of k-space; a scan of its own calibrates the coils.
-        middle = None if scan.sampling == "radial" else _calibration_scan(truth, true_maps, scan, sigma, seed + 1)
-        k_space = KSpace(data, trajectory=points, image_shape=shape, calibration=middle, **place)
+        known = None if scan.sampling == "radial" else _calibration_scan(truth, true_maps, scan, sigma, seed + 1)
+        k_space = KSpace(data, trajectory=points, image_shape=shape, calibration=known, **place)
     if coils.maps == "true":
         return Measured(k_space, sigma, true_maps, truth)
     return Measured(*_calibrated(k_space, sigma, coils), truth)
