@@ -12,6 +12,8 @@ from torch import Tensor
 from scoreinv.io import atomic_path
 from scoreinv.metrics import Scale
 
+THICK = 2.5  # slices thicker than so many of their pixels make no picture across them
+
 
 def figure(
     path: Path,
@@ -20,7 +22,9 @@ def figure(
     spacing: tuple[float, float, float],
     scale: Scale,
 ) -> None:
-    """Three planes of every method, one of a single slice, and under each its error where there is a reference.
+    """Planes of every method, and under each its error where there is a reference.
+
+    Of a volume one plane in each direction; of slices far thicker than their pixels some of these alone.
 
     Args:
         path: PNG file, written whole or not at all.
@@ -37,10 +41,10 @@ def figure(
         for name, image in (({} if reference is None else {"reference": reference}) | dict(images)).items()
     }
     shape = next(iter(shown.values())).shape
-    aspects = (spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1])[: 3 if shape[0] > 1 else 1]
+    planes = _planes((shape[0], shape[1], shape[2]), spacing)
     heights = [
-        max(rows * aspect, 0.15 * shape[1])
-        for rows, aspect in zip((shape[1], shape[0], shape[0]), aspects, strict=False)
+        max((shape[0] if axis else shape[1]) * aspect, 0.15 * shape[1])
+        for axis, _, aspect in planes
         for _ in range(1 if reference is None else 2)
     ]
     width = 2.6
@@ -51,8 +55,8 @@ def figure(
         error = None if reference is None else image - shown["reference"]
         rows = [
             (plane, aspect, limits, colours)
-            for k, aspect in enumerate(aspects)
-            for plane, limits, colours in _panels(image, error, k, scale)
+            for axis, index, aspect in planes
+            for plane, limits, colours in _panels(image, error, axis, index, scale)
         ]
         for row, (plane, aspect, (low, high), colours) in enumerate(rows):
             ax = axes[row, column]
@@ -94,14 +98,24 @@ def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def _planes(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[tuple[int, int, float]]:
+    """Axis, index along it and aspect of the planes that are shown."""
+    depth = shape[0]
+    if depth == 1 or spacing[0] > THICK * max(spacing[1:]):
+        shown = sorted({depth // 4, depth // 2, 3 * depth // 4})
+        return [(0, z, spacing[1] / spacing[2]) for z in shown]
+    aspects = (spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1])
+    return [(axis, n // 2, aspect) for axis, (n, aspect) in enumerate(zip(shape, aspects, strict=True))]
+
+
 def _panels(
-    image: Tensor, error: Tensor | None, axis: int, scale: Scale
+    image: Tensor, error: Tensor | None, axis: int, index: int, scale: Scale
 ) -> list[tuple[np.ndarray, tuple[float, float], str]]:
-    """The middle plane across `axis`, superior up, and its error."""
-    panels = [(_plane(image, axis), scale.window, "gray")]
-    return panels if error is None else [*panels, (_plane(error, axis), (-scale.error, scale.error), "RdBu_r")]
+    """One plane across `axis`, superior up, and its error."""
+    panels = [(_plane(image, axis, index), scale.window, "gray")]
+    return panels if error is None else [*panels, (_plane(error, axis, index), (-scale.error, scale.error), "RdBu_r")]
 
 
-def _plane(volume: Tensor, axis: int) -> np.ndarray:
-    plane = volume.select(axis, volume.shape[axis] // 2).cpu().numpy()
+def _plane(volume: Tensor, axis: int, index: int) -> np.ndarray:
+    plane = volume.select(axis, index).cpu().numpy()
     return plane if axis == 0 else plane[::-1]
