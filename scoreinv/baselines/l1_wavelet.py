@@ -61,7 +61,7 @@ def l1_wavelet(
     g, w = likelihood.quadratic(torch.zeros_like(k_space), k_space)
     b, normal = -operator.adjoint(g), _weighted_normal(operator, w)
     start = conjugate_gradients(normal, b, b.ndim, _WARM_STEPS).x
-    weight = strength * white_noise_response(operator, b.device) * typical_root(w, k_space)
+    weight = strength * white_noise_response(operator, b.device) * typical_root(w, operator.forward(start))
     step = 1 / largest_curvature(operator, w)
 
     # The image lies in one corner of a grid that the wavelets fit on; nothing is measured in the rest.
