@@ -43,6 +43,11 @@ def conjugate_gradients(
         tolerance: stop an item at ||b - M x|| <= tolerance ||b||.
         precondition: approximate inverse of M, Hermitian positive definite.
     """
+    if b.is_complex():
+        # As pairs of real numbers, whose products with the real step lengths are half the work.
+        again = None if precondition is None else _on_pairs(precondition)
+        result = conjugate_gradients(_on_pairs(matrix), _pairs(b), ndim + 1, iterations, tolerance, again)
+        return CGResult(torch.view_as_complex(result.x), result.iterations, result.residual)
     x = torch.zeros_like(b)
     r = b
     squared = rr = dot(b, b, ndim)
@@ -133,9 +138,18 @@ def dot(a: Tensor, b: Tensor, ndim: int) -> Tensor:
     """Real part of <a, b> over the last `ndim` axes, kept as axes of length one."""
     if a.is_complex():
         # As pairs of real numbers: half the products, and sums over neighbours in memory.
-        pairs = torch.view_as_real(a.resolve_conj()) * torch.view_as_real(b.resolve_conj())
-        return pairs.sum(dim=tuple(range(-ndim - 1, 0)), keepdim=True).squeeze(-1)
+        return dot(_pairs(a), _pairs(b), ndim + 1).squeeze(-1)
     return (a * b).sum(dim=tuple(range(-ndim, 0)), keepdim=True)
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """(..., 2), real and imaginary parts."""
+    return torch.view_as_real(x.resolve_conj())
+
+
+def _on_pairs(function: Map) -> Map:
+    """A map of complex images as one of their parts."""
+    return lambda v: _pairs(function(torch.view_as_complex(v)))
 
 
 def _ratio(a: Tensor, b: Tensor, where: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class LoRA:
     """Low-rank adaptation (Hu et al. 2022): W + B A for every convolution and linear layer.
 
     A is (rank, in), B (out, rank). B starts at zero, so that nothing changes before the first step. Every sample has
-    factors of its own.
+    factors of its own, and so has every network of `PerpendicularPlanes`, told apart by the names of their priors.
 
     Args:
         rank: of the change.
@@ -60,7 +60,7 @@ class LoRA:
     ) -> Tensor:
         """The adapted network's E[x0 | z], (samples, *image).
 
-        Factors stay in the history, one set a sample, for each network that a walk alternates between, by its name.
+        Factors stay in the history under the name of the prior, one set a sample.
         """
         prior = problem.prior
         inner, images = prior.slices(z[0])

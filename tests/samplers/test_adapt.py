@@ -74,7 +74,6 @@ class TestLoRA:
                 self.layer = nn.Conv2d(1, 1, 1)
                 nn.init.constant_(self.layer.weight, 0.0)
                 nn.init.constant_(self.layer.bias, 1.0 + shift)
-                self.shift = shift
 
             def forward(self, x, time):
                 return self.layer(x)
@@ -102,4 +101,4 @@ class TestLoRA:
             start(source, 5.0, [0]),
             lambda step, state: steps.append(step),
         )
-        assert all(step.network > 3 * step.rest > 0 for step in steps)
+        assert sum(step.network for step in steps) > 2 * sum(step.rest for step in steps)
