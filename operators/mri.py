@@ -18,7 +18,7 @@ from scoreinv.operators import _nufft
 from scoreinv.operators._toeplitz import Toeplitz
 from scoreinv.operators.linear import LinearOperator
 
-CHUNK = 2**24  # complex numbers of coil images to work on at a time
+CHUNK = 2**21  # complex numbers of coil images at a time; malloc asks for fresh pages, slowly, beyond 32 MiB
 
 
 class _MRI(LinearOperator):
