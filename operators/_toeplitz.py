@@ -14,7 +14,6 @@ import itertools
 import math
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from scoreinv.operators._nufft import point_spread
@@ -31,6 +30,8 @@ class Toeplitz:
     """
 
     def __init__(self, points: Tensor, image_shape: tuple[int, ...], scale: float, device: torch.device) -> None:
+        from scipy.fft import next_fast_len
+
         self.image_shape = image_shape
         self._grid = tuple(int(next_fast_len(n)) for n in image_shape)
         kernel = torch.from_numpy(point_spread(points, tuple(2 * m for m in self._grid)))

@@ -1,4 +1,6 @@
 import pickle
+import shutil
+import subprocess
 import threading
 
 import numpy as np
@@ -209,6 +211,25 @@ def test_auto_is_finufft_on_the_cpu(caplog):
     with caplog.at_level("DEBUG", "scoreinv"):
         NonCartesianMRI(anywhere(2, 3, 2), (4, 4))
     assert "cpu: finufft" in caplog.text
+
+
+@pytest.mark.skipif(shutil.which("bart") is None, reason="needs BART")
+@pytest.mark.parametrize("shape", [(12, 10), (6, 8, 10)])
+def test_agreement_with_the_exact_sums_of_bart(shape, tmp_path):
+    d, A, x = len(shape), NonCartesianMRI(anywhere(7, 9, len(shape)), shape), random(shape)
+
+    def write(name, values):
+        dimensions = " ".join(map(str, [*values.shape, *[1] * (16 - values.ndim)]))
+        (tmp_path / f"{name}.hdr").write_text(f"# Dimensions\n{dimensions}\n")
+        values.astype(np.complex64).ravel(order="F").tofile(tmp_path / f"{name}.cfl")
+
+    # BART: images (x, y, z); trajectories (3, samples, shots) in cycles per field of view, in the order x, y, z.
+    k = A.trajectory.numpy() * np.array(shape) / (2 * np.pi)
+    write("trajectory", np.concatenate([k[..., ::-1], np.zeros((7, 9, 3 - d))], -1).transpose(2, 1, 0))
+    write("image", x.numpy().transpose())
+    subprocess.run(["bart", "nufft", "-s", "trajectory", "image", "samples"], cwd=tmp_path, check=True)
+    samples = np.fromfile(tmp_path / "samples.cfl", np.complex64).reshape(7, 9) / np.sqrt(x.numel())
+    assert relative(torch.from_numpy(samples), A(x)[0]) < 1e-5
 
 
 class TestRefusals:
