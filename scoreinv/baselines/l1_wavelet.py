@@ -37,7 +37,8 @@ def l1_wavelet(
         operator: A, such as CartesianMRI or NonCartesianMRI with its coil maps.
         k_space: y, operator.out_shape, complex.
         likelihood: noise of the data; None means a Gaussian with that of the weakest samples (`k_space_noise`).
-        strength: of the sparsity, in units of the noise, dimensionless.
+        strength: of the sparsity, in units of the noise, dimensionless; 0.5 to 1.5 did best on heads and phantoms, at
+            accelerations of 4 and 8 and noise of 0.3 to 3 %.
         iterations: one application of A^H A and one of Psi and Psi^H each.
 
     Returns:
