@@ -5,7 +5,7 @@ convolution on a grid twice as wide holds it exactly [Fessler et al. 2005, IEEE 
 
 That grid is never filled. Of the discrete Fourier transform of m values padded to 2m, the even frequencies are the
 transform of the values themselves, and the odd ones that of the values times exp(-i pi r / m). So the work falls into
-2^d convolutions on grids of the image's own size, one after the other, and memory does not grow with 2^d.
+2^d convolutions on grids of the image's own size, few at a time, and memory does not grow with 2^d.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Toeplitz:
         # Real, since K(-d) is the conjugate of K(d). The offset -m has no partner, and no pair of voxels is so far
         # apart.
         spectrum = torch.fft.fftn(torch.fft.ifftshift(kernel, axes), dim=axes).real * (scale / 2 ** len(axes))
-        self._parts = [
-            (odd, spectrum[tuple(slice(o, None, 2) for o in odd)].to(device, torch.float32))
-            for odd in itertools.product((0, 1), repeat=len(axes))
-        ]
+        parities = list(itertools.product((0, 1), repeat=len(axes)))
+        self._odd = torch.tensor(parities, dtype=torch.float64, device=device)
+        parts = [spectrum[tuple(slice(odd, None, 2) for odd in parity)] for parity in parities]
+        self._spectra = torch.stack(parts).to(device, torch.float32)
 
     def apply(self, x: Tensor, maps: Tensor | None, chunk: int) -> Tensor:
         """(items, *image) -> (items, *image), working on about `chunk` complex numbers at a time.
@@ -54,24 +54,27 @@ class Toeplitz:
         """
         axes = tuple(range(-len(self._grid), 0))
         crop = (..., *(slice(n) for n in self.image_shape))
-        coils = None if maps is None else maps.split(max(1, chunk // max(1, len(x) * math.prod(self._grid))))
+        size = max(1, len(x) * math.prod(self._grid))
+        coils = (None,) if maps is None else maps.split(max(1, chunk // size))
+        together = max(1, chunk // (size * (1 if maps is None else len(maps))))
         result = torch.zeros_like(x)
-        for odd, spectrum in self._parts:
-            phase = self._phase(odd, x.device)
-            image = x * phase
-            part = torch.zeros_like(x)
-            for some in coils or (None,):
-                values = image[:, None] if some is None else image[:, None] * some
+        for odd, spectra in zip(self._odd.split(together), self._spectra.split(together), strict=True):
+            phase = self._phase(odd)
+            images = x[:, None] * phase
+            parts = torch.zeros_like(images)
+            for some in coils:
+                values = images[:, :, None] if some is None else images[:, :, None] * some
                 values = torch.fft.fftn(values, s=self._grid, dim=axes)
-                values *= spectrum
+                values *= spectra[:, None]
                 values = torch.fft.ifftn(values, dim=axes)[crop]
-                part += values[:, 0] if some is None else (some.conj() * values).sum(1)
-            result += phase.conj() * part
+                parts += values[:, :, 0] if some is None else (some.conj() * values).sum(2)
+            result += (phase.conj() * parts).sum(1)
         return result
 
-    def _phase(self, odd: tuple[int, ...], device: torch.device) -> Tensor:
-        """exp(-i pi r / m), multiplied over the odd axes, (*image)."""
-        angle = torch.zeros((), dtype=torch.float64, device=device)
-        for o, n, m in zip(odd, self.image_shape, self._grid, strict=True):
-            angle = angle[..., None] - o * math.pi / m * torch.arange(n, dtype=torch.float64, device=device)
+    def _phase(self, odd: Tensor) -> Tensor:
+        """exp(-i pi r / m), multiplied over the odd axes; (parities, d) -> (parities, *image)."""
+        angle = odd.new_zeros(len(odd))
+        for axis, (n, m) in enumerate(zip(self.image_shape, self._grid, strict=True)):
+            ramp = torch.arange(n, dtype=odd.dtype, device=odd.device) * (-math.pi / m)
+            angle = angle[..., None] + odd[:, axis].reshape(-1, *[1] * axis, 1) * ramp
         return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
