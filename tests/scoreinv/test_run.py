@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from matplotlib.image import imread
+from toys import UNET
 
 import scoreinv.run as run_module
 from scoreinv import baselines, load_prior
@@ -22,7 +23,6 @@ from scoreinv.priors.storage import save_prior
 from scoreinv.run import reconstruct, run
 from scoreinv.samplers import DDIM, METHODS, schedules
 from scoreinv.samplers.guidance import DDS
-from tests.toys import UNET
 
 TINY = {
     "name": "tiny",
@@ -215,21 +215,18 @@ class TestSampling:
 
 
 class TestMRI:
-    SLICES = {"shape": [2, 32, 32], "voxel_size": [30.0, 7.0, 7.0]}
-
-    @pytest.fixture(scope="class")
-    def prior(self, tmp_path_factory):
+    @pytest.fixture
+    def prior(self, tmp_path):
         """A folder: a network of complex images that can be told a reference, untrained."""
-        folder = tmp_path_factory.mktemp("prior")
         arguments = UNET | {"in_channels": 3, "out_channels": 2}
         torch.manual_seed(0)
         settings = {"data_std": 0.25, "intensity": IntensityMap(percentile=99.5), "channels": 2, "multiple": 2}
-        save_prior(folder, NetworkPrior(build_network(arguments), **settings), arguments, "untrained")
-        return folder
+        save_prior(tmp_path / "prior", NetworkPrior(build_network(arguments), **settings), arguments, "untrained")
+        return tmp_path / "prior"
 
     def settings(self, prior, *overrides, **sections):
         tree = {
-            "input": {"phantom": self.SLICES},
+            "input": {"phantom": {"shape": [2, 32, 32], "voxel_size": [30.0, 7.0, 7.0]}},
             "scan": {"sampling": "poisson_disc", "acceleration": 2, "calibration": 12, "coils": 4},
             "coils": {"maps": "walsh"},
             "methods": ["zero_filled", "cg_sense", "dds"],
@@ -259,7 +256,5 @@ class TestMRI:
         silent(self.settings(prior, *only, f"sampling.reference={tmp_path / 't1.nii.gz'}"), tmp_path / "told")
         alone, told = (read_image(tmp_path / name / "dds.nii.gz").data for name in ("alone", "told"))
         assert float((alone - told).abs().max()) > 1e-4
-        with pytest.raises(
-            ValueError, match=r"sampling\.reference: .*small.* expected that of the image, \(2, 32, 32\)"
-        ):
+        with pytest.raises(ValueError, match=r"reference: .*small.* expected that of the image, \(2, 32, 32\)"):
             silent(self.settings(prior, *only, f"sampling.reference={tmp_path / 'small.nii.gz'}"), tmp_path / "out")

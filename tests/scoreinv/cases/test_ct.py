@@ -64,7 +64,12 @@ class TestInput:
         }
         metrics = silent(resolve(CTSettings, tree), tmp_path / "out")
         assert set(metrics["fdk"]) == {"seconds"}
-        assert files(tmp_path / "out") == {"config.yaml", "metrics.json", "figure.png", "fdk.nii.gz"}
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {
+            "config.yaml",
+            "metrics.json",
+            "figure.png",
+            "fdk.nii.gz",
+        }
         assert read_image(tmp_path / "out" / "fdk.nii.gz").data.shape == (2, 8, 8)
 
     @pytest.mark.parametrize("kind", ["counts", "line_integrals"])
