@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import time
@@ -94,7 +95,8 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
     """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<method>/`."""
     if method not in METHODS:
         baseline: Callable[..., Tensor] = getattr(baselines, method)
-        extra = {"likelihood": case.likelihood} if method == "tv" else {}
+        told = "likelihood" in inspect.signature(baseline).parameters
+        extra = {"likelihood": case.likelihood} if told else {}
         return baseline(case.operator, case.measurements, **extra)
     assert prior is not None
     if sampling.reference is not None:
