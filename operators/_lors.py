@@ -6,17 +6,17 @@ axis, y or x, at the same places: so a step of the fan interpolates one column o
 across the fan, and every plane then takes its value from that column. The weights are those of `_joseph`; but z never
 drives, however steep a line.
 
-* Images are laid out (y, x, z), a column contiguous. Planes of one slope, the same difference of rings, form a group:
-  along a step all of its lines are displaced alike, and share length and time-of-flight weights. The position of a
-  line in the column is kept as a whole number and a fraction in single precision, which loses nothing that matters.
+* Images are laid out (y, x, z), a column contiguous. Loops over the planes of a step are free of branches, so that the
+  compiler vectorises them; a column is padded with zeros for lines that have left the image. Planes as long as each
+  other, the same difference of rings but for its sign, form a group, which shares time-of-flight weights.
 * The adjoint scatters a step into two short columns, for the nearer and the further voxel, since neighbouring lines
   would otherwise wait for each other's sums; then adds these to the image. As in `_joseph`, a task owns slices of the
   driving axis, and a voxel receives its lines in one order whatever the slabs: the same bits for any number of threads.
 * Events of list mode are lines of their own: `forward_events` and `adjoint_events` interpolate four voxels a step.
 
 In all functions `grid` is (shape, voxel size in mm, middle of the first voxel in mm), each a tuple (z, y, x); `lines` is
-(first end, second end), arrays (lines, 2) in (y, x), mm; `planes` is (z of the first end in voxels, by group; plane
-numbers; ends of the groups; slope of each group in voxels from end to end; the same in mm); `tof` is
+(first end, second end), arrays (lines, 2) in (y, x), mm; `planes` is (z of the first end, and rise to the second, in
+voxels; plane numbers; ends of the groups; rise of each group without its sign, mm), the first three by group; `tof` is
 (bins, bin width in mm, reach in bins, table) as in `TOF`, with 0 bins for none.
 """
 
@@ -26,7 +26,6 @@ from numba import njit
 PAD = 2  # zero voxels at either end of a column
 
 _f32 = np.float32
-_i32 = np.int32
 _at = np.uintp  # an unsigned index is used as it is; a signed one is first tested for counting from the end
 _jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -40,11 +39,12 @@ def forward(image, data, grid, lines, planes, tof, begin, end):
         data: (lines, planes * max(bins, 1)) float32.
     """
     shape = grid[0]
-    base, fraction, order, ends, slope, lengths = _prepared(planes)
+    start, rise, order, ends, heights = planes
     count, bins = len(order), max(tof[0], 1)
     column = np.zeros(shape[0] + 2 * PAD, _f32)
-    sums = np.empty(bins * count, _f32)
+    sums = np.empty((bins, count), _f32)
     values, weights = np.empty(count, _f32), np.empty(tof[3].shape[1], _f32)
+    cells, parts, limit = np.empty(count, np.int32), np.empty(count, _f32), float(shape[0] + 2 * PAD - 2)
     for line in range(begin, end):
         k, k0, per_slice, a0, da, low, high, enter, leave, across = _line(grid, lines, line)
         sums[:] = 0
@@ -53,66 +53,62 @@ def forward(image, data, grid, lines, planes, tof, begin, end):
             if part <= 0 or not _gather_column(image, shape, k, n, a0 + n * da, _f32(part), column):
                 continue
             s = (n - k0) * per_slice
-            for group in range(len(slope)):
-                shift = s * slope[group]
-                whole = np.floor(shift)
+            _locate(start, rise, s, limit, cells, parts)
+            if tof[0] == 0:
+                _gather(column, cells, parts, sums[0])
+                continue
+            values[:] = 0
+            _gather(column, cells, parts, values)
+            for group in range(len(heights)):
                 first, last = ends[group], ends[group + 1]
-                if tof[0] == 0:
-                    _gather(column, base, fraction, _i32(whole), _f32(shift - whole), first, last, sums, True)
-                    continue
-                _gather(column, base, fraction, _i32(whole), _f32(shift - whole), first, last, values, False)
-                bin0, bin1 = _tof_weights((s - 0.5) * np.sqrt(across**2 + lengths[group] ** 2), tof, weights)
+                bin0, bin1 = _tof_weights((s - 0.5) * np.sqrt(across**2 + heights[group] ** 2), tof, weights)
                 for t in range(bin0, bin1):
-                    weight, offset = weights[_at(t - bin0)], t * count
-                    for p in range(first, last):
-                        sums[_at(offset + p)] += weight * values[_at(p)]
-        for group in range(len(slope)):
-            length = _f32(np.sqrt(across**2 + lengths[group] ** 2) * abs(per_slice))
+                    _add(sums[t, first:last], weights[t - bin0], values[first:last])
+        for group in range(len(heights)):
+            length = _f32(np.sqrt(across**2 + heights[group] ** 2) * abs(per_slice))
             for p in range(ends[group], ends[group + 1]):
                 for t in range(bins):
-                    data[line, order[p] * bins + t] = length * sums[t * count + p]
+                    data[line, order[p] * bins + t] = length * sums[t, p]
 
 
 @_jit
 def adjoint(image, data, grid, lines, planes, tof, drive, begin, end):
     """Add all lines of driving axis `drive` to slices [begin, end) of that axis. Arrays as in `forward`."""
     shape = grid[0]
-    base, fraction, order, ends, slope, lengths = _prepared(planes)
+    start, rise, order, ends, heights = planes
     count, bins = len(order), max(tof[0], 1)
     near, far = np.zeros(shape[0] + 2 * PAD, _f32), np.zeros(shape[0] + 2 * PAD, _f32)
-    spread = np.empty(bins * count, _f32)
+    spread = np.empty((bins, count), _f32)
     values, weights = np.empty(count, _f32), np.empty(tof[3].shape[1], _f32)
+    cells, parts, limit = np.empty(count, np.int32), np.empty(count, _f32), float(shape[0] + 2 * PAD - 2)
     for line in range(len(lines[0])):
         k, k0, per_slice, a0, da, low, high, enter, leave, across = _line(grid, lines, line)
         enter, leave = max(enter, begin), min(leave, end)
         if k != drive or enter >= leave:
             continue
-        for group in range(len(slope)):
-            length = _f32(np.sqrt(across**2 + lengths[group] ** 2) * abs(per_slice))
+        for group in range(len(heights)):
+            length = _f32(np.sqrt(across**2 + heights[group] ** 2) * abs(per_slice))
             for p in range(ends[group], ends[group + 1]):
                 for t in range(bins):
-                    spread[t * count + p] = length * data[line, order[p] * bins + t]
+                    spread[t, p] = length * data[line, order[p] * bins + t]
         for n in range(enter, leave):
             part = min(high, n + 0.5) - max(low, n - 0.5)
             if part <= 0:
                 continue
             s = (n - k0) * per_slice
+            _locate(start, rise, s, limit, cells, parts)
             near[:] = 0
             far[:] = 0
-            for group in range(len(slope)):
-                shift = s * slope[group]
-                whole = np.floor(shift)
-                first, last = ends[group], ends[group + 1]
-                if tof[0] == 0:
-                    _scatter(near, far, base, fraction, _i32(whole), _f32(shift - whole), first, last, spread)
-                    continue
-                bin0, bin1 = _tof_weights((s - 0.5) * np.sqrt(across**2 + lengths[group] ** 2), tof, weights)
-                values[first:last] = 0
-                for t in range(bin0, bin1):
-                    weight, offset = weights[_at(t - bin0)], t * count
-                    for p in range(first, last):
-                        values[_at(p)] += weight * spread[_at(offset + p)]
-                _scatter(near, far, base, fraction, _i32(whole), _f32(shift - whole), first, last, values)
+            if tof[0] == 0:
+                _scatter(near, far, cells, parts, spread[0])
+            else:
+                values[:] = 0
+                for group in range(len(heights)):
+                    first, last = ends[group], ends[group + 1]
+                    bin0, bin1 = _tof_weights((s - 0.5) * np.sqrt(across**2 + heights[group] ** 2), tof, weights)
+                    for t in range(bin0, bin1):
+                        _add(values[first:last], weights[t - bin0], spread[t, first:last])
+                _scatter(near, far, cells, parts, values)
             _scatter_column(image, shape, k, n, a0 + n * da, _f32(part), near, far)
 
 
@@ -171,14 +167,6 @@ def _event(spread, image, value, grid, lines, z, bin_of, tof, line, begin, end, 
                     else:
                         total += w * image[voxel]
     return total
-
-
-@_jit
-def _prepared(planes):
-    """Planes as the steps take them: position as whole number and fraction, then the rest as it is."""
-    start, order, ends, slope, lengths = planes
-    whole = np.floor(start)
-    return whole.astype(_i32), (start - whole).astype(_f32), order, ends, slope, lengths
 
 
 @_jit
@@ -243,31 +231,40 @@ def _scatter_column(image, shape, k, n, a, part, near_column, far_column):
 
 
 @_jit
-def _gather(column, base, fraction, whole, part, first, last, result, add):
-    """The column interpolated at planes [first, last)."""
-    limit = _i32(len(column) - 2)
-    for p in range(first, last):
-        f = fraction[_at(p)] + part
-        carry = f >= _f32(1)
-        i = min(max(base[_at(p)] + whole + _i32(carry) + _i32(PAD), _i32(0)), limit)
-        f -= _f32(carry)
-        near = column[_at(i)]
-        value = near + f * (column[_at(i + 1)] - near)
-        result[_at(p)] = result[_at(p)] + value if add else value
+def _locate(start, rise, s, limit, cells, parts):
+    """Where in the column every plane's line is, a fraction s of the way from its first end: cell, and place in it."""
+    for p in range(len(cells)):
+        b = start[_at(p)] + s * rise[_at(p)] + PAD
+        b = b if b > 0 else 0.0
+        b = b if b < limit else limit
+        i = np.int32(b)
+        cells[_at(p)] = i
+        parts[_at(p)] = _f32(b - i)
 
 
 @_jit
-def _scatter(near, far, base, fraction, whole, part, first, last, values):
+def _gather(column, cells, parts, sums):
+    """Add to every plane the column interpolated."""
+    for p in range(len(sums)):
+        i = _at(cells[_at(p)])
+        near = column[i]
+        sums[_at(p)] += near + parts[_at(p)] * (column[i + _at(1)] - near)
+
+
+@_jit
+def _scatter(near, far, cells, parts, values):
     """The transpose of `_gather`."""
-    limit = _i32(len(near) - 2)
-    for p in range(first, last):
-        f = fraction[_at(p)] + part
-        carry = f >= _f32(1)
-        i = min(max(base[_at(p)] + whole + _i32(carry) + _i32(PAD), _i32(0)), limit)
-        f -= _f32(carry)
-        value = values[_at(p)]
-        near[_at(i)] += value - f * value
-        far[_at(i)] += f * value
+    for p in range(len(values)):
+        i = _at(cells[_at(p)])
+        remote = parts[_at(p)] * values[_at(p)]
+        near[i] += values[_at(p)] - remote
+        far[i] += remote
+
+
+@_jit
+def _add(sums, weight, values):
+    for p in range(len(sums)):
+        sums[_at(p)] += weight * values[_at(p)]
 
 
 @_jit

@@ -18,7 +18,7 @@ from scoreinv.operators.lines import Indices, LinesOfResponse
 from scoreinv.operators.tof import TOF
 
 _DRIVES = (1, 2)  # y and x
-_SLOPE = 1e-6  # mm; lines of one group differ by less
+_SAME = 1e-6  # mm; rises of one group differ by less
 
 
 class _Transform(LinearOperator):
@@ -135,14 +135,14 @@ class EventTransform(_Transform):
 
 
 def _groups(first: NDArray[np.float64], second: NDArray[np.float64], volume: Volume) -> tuple[Any, ...]:
-    """Planes sorted by slope, as the kernels take them."""
-    slopes = np.round((second - first) / _SLOPE) * _SLOPE
-    order = np.argsort(slopes, kind="stable")
-    lengths, starts = np.unique(slopes[order], return_index=True)
+    """Planes sorted by length, as the kernels take them."""
+    rise = second - first
+    height = np.round(np.abs(rise) / _SAME) * _SAME
+    order = np.lexsort((rise, height))
+    heights, starts = np.unique(height[order], return_index=True)
     size = volume.voxel_size[0]
-    positions = (first[order] - volume.first_voxel[0]) / size
-    ends = np.append(starts, len(order))
-    return tuple(map(_frozen, (positions, order, ends, lengths / size, lengths)))
+    start = (first[order] - volume.first_voxel[0]) / size
+    return tuple(map(_frozen, (start, rise[order] / size, order, np.append(starts, len(order)), heights)))
 
 
 def _frozen(values: NDArray[Any]) -> NDArray[Any]:
