@@ -3,13 +3,20 @@
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
-from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
+from scoreinv.operators.likelihood import Gaussian, Likelihood, Poisson, TransmissionPoisson
 from scoreinv.operators.linear import LinearOperator, Stack
+from scoreinv.operators.lines import LinesOfResponse
+from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI
+from scoreinv.operators.pet import PET
 from scoreinv.operators.rays import RayTransform
+from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
+from scoreinv.operators.tof import TOF
 
 __all__ = [
+    "PET",
+    "TOF",
     "CGResult",
     "CartesianMRI",
     "ConeBeamCT",
@@ -18,13 +25,19 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "LinearOperator",
+    "LinesOfResponse",
+    "ListModePET",
+    "PETScanner",
     "ParallelBeamCT",
     "ParallelBeamGeometry",
+    "Poisson",
     "RayTransform",
     "Rays",
+    "Sinogram",
     "Stack",
     "TransmissionPoisson",
     "Volume",
     "conjugate_gradients",
+    "herman_meyer",
     "power_iteration",
 ]

@@ -14,8 +14,8 @@ drives, however steep a line.
   driving axis, and a voxel receives its lines in one order whatever the slabs: the same bits for any number of threads.
 * Events of list mode are lines of their own: `forward_events` and `adjoint_events` interpolate four voxels a step.
 
-In all functions `grid` is (shape, voxel size in mm, middle of the first voxel in mm), each a tuple (z, y, x); `lines` is
-(first end, second end), arrays (lines, 2) in (y, x), mm; `planes` is (z of the first end, and rise to the second, in
+In all functions `grid` is (shape, voxel size in mm, middle of the first voxel in mm), each a tuple (z, y, x); `lines`
+is (first end, second end), arrays (lines, 2) in (y, x), mm; `planes` is (z of the first end, and rise to the second, in
 voxels; plane numbers; ends of the groups; rise of each group without its sign, mm), the first three by group; `tof` is
 (bins, bin width in mm, reach in bins, table) as in `TOF`, with 0 bins for none.
 """
@@ -123,7 +123,9 @@ def forward_events(image, data, grid, lines, z, bin_of, tof, begin, end):
     """
     weights = np.empty(tof[3].shape[1], _f32)
     for line in range(begin, end):
-        data[line] = _event(False, image, _f32(0), grid, lines, z, bin_of, tof, line, 0, grid[0][1] + grid[0][2], weights)
+        data[line] = _event(
+            False, image, _f32(0), grid, lines, z, bin_of, tof, line, 0, grid[0][1] + grid[0][2], weights
+        )
 
 
 @_jit
@@ -219,7 +221,7 @@ def _gather_column(image, shape, k, n, a, part, column):
 
 @_jit
 def _scatter_column(image, shape, k, n, a, part, near_column, far_column):
-    """The transpose of `_gather_column`, for a column in two parts: what belongs to its voxels, and to the next ones."""
+    """The transpose of `_gather_column`, for a column in two parts: of its voxels, and of the next ones."""
     ia = int(np.floor(a))
     far = _f32(a - ia) * part
     near = part - far

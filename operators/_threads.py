@@ -1,4 +1,4 @@
-"""How compiled kernels share the processor: pieces of work, done by Python threads while the kernels release the GIL."""
+"""How compiled kernels share the processor: Python threads do pieces of work, since the kernels release the GIL."""
 
 from __future__ import annotations
 

@@ -109,7 +109,9 @@ class LinesOfResponse:
         """
         wanted = (self.scanner.rings, self.scanner.crystals)
         if tuple(values.shape) != wanted:
-            raise ValueError(f"LinesOfResponse: values have shape {tuple(values.shape)}, expected (rings, crystals) = {wanted}")
+            raise ValueError(
+                f"LinesOfResponse: values have shape {tuple(values.shape)}, expected (rings, crystals) = {wanted}"
+            )
         first, second = (torch.from_numpy(crystals) for crystals in self.crystals)
         result = values.new_empty(self.shape)
         for index, plane in enumerate(self._planes):

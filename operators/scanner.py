@@ -1,16 +1,15 @@
 """PET scanners: where the crystals are, and how coincidences are sorted into a sinogram. Lengths in mm.
 
-Crystals stand on the sides of a regular polygon, ring after ring. Seen with x to the right and y downwards, which in the
-package's axes is the patient from the feet, crystal 0 begins the side on top, the one about (x, y) = (0, -radius), and
-numbers run towards +x. Sinograms are sorted as STIR and parallelproj 2 sort them: in view v the bin at signed position t
-joins crystal v + floor(t / 2) with crystal v - ceil(t / 2) + n / 2, of n crystals a ring; positions are not
+Crystals stand on the sides of a regular polygon, ring after ring. Seen with x to the right and y downwards, which in
+the package's axes is the patient from the feet, crystal 0 begins the side on top, the one about (x, y) = (0, -radius),
+and numbers run towards +x. Sinograms are sorted as STIR and parallelproj 2 sort them: in view v the bin at signed
+position t joins crystal v + floor(t / 2) with crystal v - ceil(t / 2) + n / 2, of n crystals a ring; positions are not
 arc-corrected.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -82,9 +81,7 @@ class PETScanner:
         crystals and gaps share the circumference evenly.
         """
         radius, sides, addresses = 328.0 + 6.7, 56, 9
-        return cls(
-            radius, sides, addresses, 2 * radius * math.tan(math.pi / sides) / addresses, _centered(64, 4.0625)
-        )
+        return cls(radius, sides, addresses, 2 * radius * math.tan(math.pi / sides) / addresses, _centered(64, 4.0625))
 
     @property
     def crystals(self) -> int:
@@ -189,5 +186,5 @@ def herman_meyer(subsets: int) -> list[int]:
     return order
 
 
-def _centered(rings: int, pitch: float) -> Sequence[float]:
+def _centered(rings: int, pitch: float) -> tuple[float, ...]:
     return tuple(((np.arange(rings) - (rings - 1) / 2) * pitch).tolist())

@@ -1,11 +1,11 @@
 """Time of flight: along a line, where between its two crystals the photons came from.
 
 The convention is that of parallelproj 2, so that numbers can be compared. Bin t of T is centred at
-(t - (T - 1) / 2) bin_width from the middle of the line, positive towards its second crystal. A point of the image falls
-into the bins with the integrals over them of a Gaussian about it. Only bins within 3 sigma are taken, from
-floor(position - 3 sigma) to ceil(position + 3 sigma) in bins, and their weights divided by their sum before those outside
-[0, T) are dropped. So bins that cover the image add up to the projection without time of flight exactly, and no counts
-are lost to the tails, as they would be (0.3 %) if the Gaussian were cut off or were to reach beyond the last bin.
+(t - (T - 1) / 2) bin_width from the middle of the line, positive towards its second crystal. A point of the image
+falls into the bins with the integrals over them of a Gaussian about it. Only bins within 3 sigma are taken, from
+floor(position - 3 sigma) to ceil(position + 3 sigma) in bins, and their weights divided by their sum before those
+outside [0, T) are dropped. So bins that cover the image by 3 sigma add up to the projection without time of flight,
+and no counts are lost to the tails (up to 0.3 % of them, if the Gaussian were cut off only).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 _MM_PER_PS = 0.299792458 / 2  # both photons travel, so a delay shifts the origin by half of its path
-_SIGMAS = 3.0
+SIGMAS = 3.0
 _STEPS = 512  # of a bin's width in the table; linear between, to some 1e-7
 
 
@@ -61,7 +61,7 @@ class TOF:
     @property
     def reach(self) -> float:
         """Where the Gaussian is cut off, bins."""
-        return _SIGMAS * self.sigma / self.bin_width
+        return SIGMAS * self.sigma / self.bin_width
 
     def table(self) -> NDArray[np.float32]:
         """(steps + 1, window) integrals over whole bins, not yet divided by their sum.
