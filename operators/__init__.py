@@ -9,8 +9,9 @@ from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI
 from scoreinv.operators.pet import PET
+from scoreinv.operators.randoms import crystal_rates
 from scoreinv.operators.rays import RayTransform
-from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer
+from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer, mmr_efficiencies
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 from scoreinv.operators.tof import TOF
 
@@ -38,6 +39,8 @@ __all__ = [
     "TransmissionPoisson",
     "Volume",
     "conjugate_gradients",
+    "crystal_rates",
     "herman_meyer",
+    "mmr_efficiencies",
     "power_iteration",
 ]

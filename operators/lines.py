@@ -113,11 +113,11 @@ class LinesOfResponse:
                 f"LinesOfResponse: values have shape {tuple(values.shape)}, expected (rings, crystals) = {wanted}"
             )
         first, second = (torch.from_numpy(crystals) for crystals in self.crystals)
-        result = values.new_empty(self.shape)
+        # Plane by plane first, since single elements far apart would be slow to write.
+        result = values.new_empty(len(self._planes), *first.shape)
         for index, plane in enumerate(self._planes):
-            pairs = [values[a][first] * values[b][second] for a, b in plane]
-            result[..., index] = torch.stack(pairs).sum(0)
-        return result
+            result[index] = torch.stack([values[a][first] * values[b][second] for a, b in plane]).sum(0)
+        return result.permute(1, 2, 0).contiguous()
 
     @cached_property
     def _planes(self) -> list[list[tuple[int, int]]]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class PETScanner:
         """The Siemens Biograph mMR: 64 rings of 56 blocks; each block's eight crystals and a gap addressed as a ninth.
 
         Radius of the crystals' faces, 328 mm, and the mean depth of interaction, 6.7 mm, as in STIR's list of scanners;
-        crystals and gaps share the circumference evenly.
+        crystals and gaps share the circumference evenly. Crystals 0, 9, 18, ... are the gaps: `mmr_efficiencies`.
         """
         radius, sides, addresses = 328.0 + 6.7, 56, 9
         return cls(radius, sides, addresses, 2 * radius * math.tan(math.pi / sides) / addresses, _centered(64, 4.0625))
@@ -162,6 +164,17 @@ class Sinogram:
                         shared.setdefault(2 * first + difference, []).append((first, first + difference))
             planes += [shared[key] for key in sorted(shared)]
         return planes
+
+
+def mmr_efficiencies() -> Tensor:
+    """(rings, crystals) float32 for `PETScanner.biograph_mmr()`: 1 for crystals, 0 for gaps.
+
+    With `LinesOfResponse.products` they become the normalisation of an otherwise uncalibrated scan.
+    """
+    scanner = PETScanner.biograph_mmr()
+    efficiencies = torch.ones(scanner.rings, scanner.crystals)
+    efficiencies[:, :: scanner.crystals_per_side] = 0
+    return efficiencies
 
 
 def herman_meyer(subsets: int) -> list[int]:

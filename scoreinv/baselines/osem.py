@@ -64,11 +64,10 @@ def osem(
     if not bool(seen.any()):
         raise ValueError(f"osem: {operator} has zero sensitivity in every voxel; check normalisation, mask and volume")
     ones = seen.to(counts.dtype)
-    expected = [part.operator.forward(ones) for part in parts]
-    for part, uniform in zip(parts, expected, strict=True):
-        part.likelihood.check_seen(uniform, part.counts)
-    # The uniform image with as many counts as were measured, so that a background is in proportion from the start.
-    x = ones * (_total(counts, likelihood) / sum(float(uniform.double().sum()) for uniform in expected))
+    for part in parts:
+        part.likelihood.check_seen(part.operator.forward(ones), part.counts)
+    # The uniform image with as many counts as were measured. In list mode sum(A x) is not to be had from the events.
+    x = ones * float(counts.double().sum() / (sensitivity * ones).double().sum())
     for _ in range(iterations):
         for part in parts:
             x = part.update(x, seen)
@@ -103,9 +102,3 @@ class _Part:
         own = getattr(self.operator, "sensitivity", None)
         return self.operator.adjoint(torch.ones_like(self.counts)) if own is None else own()
 
-
-def _total(counts: Tensor, likelihood: Poisson) -> float:
-    """Counts without their background; where that leaves none, as they are."""
-    total = counts.double().sum()
-    net = total - torch.as_tensor(likelihood.background).expand_as(counts).double().sum()
-    return float(net if net > 0 else total)

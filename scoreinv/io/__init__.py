@@ -1,4 +1,4 @@
-"""Reading and writing: images (NIfTI, MetaImage) and CT projections (HDF5, DataExchange).
+"""Reading and writing: images (NIfTI, MetaImage), CT projections (HDF5, DataExchange) and PET list mode.
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
 every writer leaves either a whole file or none.
@@ -13,14 +13,18 @@ from scoreinv.io.projections import (
     read_projections,
     write_projections,
 )
+from scoreinv.io.siemens import ListModeEvents, histogram, read_siemens_list_mode
 
 __all__ = [
     "Image",
+    "ListModeEvents",
     "Projections",
     "atomic_path",
     "find_rotation_center",
     "read_data_exchange",
+    "histogram",
     "read_image",
+    "read_siemens_list_mode",
     "read_projections",
     "write_image",
     "write_json",
