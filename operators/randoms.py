@@ -30,8 +30,8 @@ def crystal_rates(lines: LinesOfResponse, delays: Tensor) -> Tensor:
     Raises:
         ValueError: with a span, whose planes do not tell the rings; for other events; or without any.
 
-    Casey and Hoffman 1986, J. Comput. Assist. Tomogr. 10:845; from delays by maximum likelihood: Panin et al. 2008, IEEE
-    Nucl. Sci. Symp. Conf. Rec., 5212.
+    Casey and Hoffman 1986, J. Comput. Assist. Tomogr. 10:845; from delays by maximum likelihood: Panin et al. 2008,
+    IEEE Nucl. Sci. Symp. Conf. Rec., 5212.
     """
     if lines.sinogram.span != 1:
         raise ValueError(f"crystal_rates: span is {lines.sinogram.span}, expected lines of span 1")

@@ -28,7 +28,7 @@ class PETScanner:
         sides: of the polygon; times `crystals_per_side` even, so that crystals have an opposite one.
         crystals_per_side: crystals in a row along a side, gaps that are addressed like crystals included.
         crystal_size: from one crystal to the next along a side, mm.
-        ring_positions: z of every ring, ascending, mm.
+        ring_positions: z of every ring, ascending or descending, mm.
 
     Raises:
         ValueError: for lengths or numbers that are not positive, an odd number of crystals, crystals that do not fit on
@@ -43,9 +43,10 @@ class PETScanner:
 
     def __post_init__(self) -> None:
         rings = np.asarray(self.ring_positions, dtype=np.float64)
-        if rings.ndim != 1 or rings.size == 0 or not np.isfinite(rings).all() or (np.diff(rings) <= 0).any():
+        if rings.ndim != 1 or rings.size == 0 or not np.isfinite(rings).all() or not _monotonic(rings):
             raise ValueError(
-                f"PETScanner: ring_positions are {self.ring_positions}, expected ascending positions in mm, one a ring"
+                f"PETScanner: ring_positions are {self.ring_positions}, expected positions in mm along z, one a ring, "
+                "ascending or descending"
             )
         object.__setattr__(self, "ring_positions", tuple(rings.tolist()))
         for name in ("radius", "crystal_size"):
@@ -81,9 +82,10 @@ class PETScanner:
 
         Radius of the crystals' faces, 328 mm, and the mean depth of interaction, 6.7 mm, as in STIR's list of scanners;
         crystals and gaps share the circumference evenly. Crystals 0, 9, 18, ... are the gaps: `mmr_efficiencies`.
+        Of a patient who lies head first, ring 0 is the most superior, so positions descend.
         """
         radius, sides, addresses = 328.0 + 6.7, 56, 9
-        return cls(radius, sides, addresses, 2 * radius * math.tan(math.pi / sides) / addresses, _centered(64, 4.0625))
+        return cls(radius, sides, addresses, 2 * radius * math.tan(math.pi / sides) / addresses, _centered(64, -4.0625))
 
     @property
     def crystals(self) -> int:
@@ -108,7 +110,7 @@ class PETScanner:
 class Sinogram:
     """Which pairs of crystals a sinogram holds, and which of them share a plane.
 
-    Planes are ordered by segment 0, -1, +1, -2, +2, ... and within a segment by z. Segment s joins rings whose
+    Planes are ordered by segment 0, -1, +1, -2, +2, ... and within a segment by ring. Segment s joins rings whose
     difference, the second ring less the first, lies within (span - 1) / 2 of s span; ring pairs of a segment with the
     same middle share a plane (Fahey 2002, J. Nucl. Med. Technol. 30:39, "Michelogram").
 
@@ -197,6 +199,11 @@ def herman_meyer(subsets: int) -> list[int]:
         # The digit that turns fastest in time is the largest in place.
         order = [rest * digit + earlier for digit in range(factor) for earlier in order]
     return order
+
+
+def _monotonic(positions: NDArray[np.float64]) -> bool:
+    steps = np.diff(positions)
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _centered(rings: int, pitch: float) -> tuple[float, ...]:

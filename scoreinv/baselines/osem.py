@@ -58,6 +58,8 @@ def osem(
         )
     check_measurements("osem", operator, counts)
     likelihood.check(counts, operator.out_shape)
+    if likelihood.mask is not None:
+        counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
     parts = [_Part(operator, counts, likelihood, i, subsets) for i in herman_meyer(subsets)]
     sensitivity = torch.stack([part.sensitivity for part in parts]).sum(0)
     seen = sensitivity > _GRAZING * sensitivity.max()
@@ -89,8 +91,6 @@ class _Part:
         """One step of EM; voxels of little sensitivity in this subset stay as they are."""
         mean = self.operator.forward(x) + self.likelihood.background
         ratio = torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0)
-        if self.likelihood.mask is not None:
-            ratio = torch.where(self.likelihood.mask > 0, ratio * self.likelihood.mask, 0.0)
         here = self.sensitivity > _GRAZING * self.sensitivity.max()
         factor = self.operator.adjoint(ratio) / torch.where(here, self.sensitivity, 1.0)
         return torch.where(here, x * factor, x) * seen
@@ -101,4 +101,3 @@ class _Part:
             return self.operator.adjoint((self.counts.new_ones(()) * mask).expand_as(self.counts).contiguous())
         own = getattr(self.operator, "sensitivity", None)
         return self.operator.adjoint(torch.ones_like(self.counts)) if own is None else own()
-

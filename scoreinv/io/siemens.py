@@ -3,8 +3,8 @@
 Little-endian words. With bit 31 set a word is a tag: of time in ms where bits 29 and 30 are clear, of something else
 (dead time, gating, bed) otherwise. Else it is a coincidence, prompt with bit 30 set and delayed without; its other 30
 bits are an address (sinogram 252 + view) 344 + bin within 4084 sinograms without axial compression, those of ring
-differences 0, -1, +1, ... -60, +60, each by z. That is the order of `Sinogram(344, 60)`. What headers say of segments
-of span 11 is of the sinograms the scanner makes, not of the addresses.
+differences 0, -1, +1, ... -60, +60, each by ring. That is the order of `Sinogram(344, 60)`. What headers say of
+segments of span 11 is of the sinograms the scanner makes, not of the addresses.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def read_siemens_list_mode(path: str | Path, sinogram: Sinogram = _ADDRESSED) ->
     target = LinesOfResponse(scanner, sinogram)
     plane_of = _planes(scanner, sinogram)
     shift = target.shape[0] // 2 - 344 // 2
-    prompts, delays, times = [], [], []
+    prompts: list[Tensor] = []
+    delays: list[Tensor] = []
+    times: list[int] = []
     outside = [0, 0]
     for words in _chunks(path):
         tags = words[words >= _TAG]
@@ -72,10 +74,11 @@ def read_siemens_list_mode(path: str | Path, sinogram: Sinogram = _ADDRESSED) ->
         times += [int(stamps[0]), int(stamps[-1])] if len(stamps) else []
         events = words[words < _TAG]
         address = (events & _ADDRESS).astype(np.int64)
-        if len(address) and int(address.max()) >= 344 * 252 * len(plane_of):
+        addresses = 344 * 252 * len(plane_of)
+        if len(address) and int(address.max()) >= addresses:
             raise ValueError(
-                f"{path}: holds the address {int(address.max())}, expected less than {344 * 252 * len(plane_of)}; is it "
-                "32-bit list mode of a Biograph mMR?"
+                f"{path}: holds the address {int(address.max())}, expected less than {addresses}; is it 32-bit list "
+                "mode of a Biograph mMR?"
             )
         rest, radial = np.divmod(address, 344)
         plane, view = np.divmod(rest, 252)
