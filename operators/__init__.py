@@ -7,13 +7,21 @@ from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
-from scoreinv.operators.likelihood import Gaussian, Likelihood, TransmissionPoisson
+from scoreinv.operators.likelihood import Gaussian, Likelihood, Poisson, TransmissionPoisson
 from scoreinv.operators.linear import LinearOperator, Stack
+from scoreinv.operators.lines import LinesOfResponse
+from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
+from scoreinv.operators.pet import PET
+from scoreinv.operators.randoms import crystal_rates
 from scoreinv.operators.rays import RayTransform
+from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer, mmr_efficiencies
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
+from scoreinv.operators.tof import TOF
 
 __all__ = [
+    "PET",
+    "TOF",
     "CGResult",
     "CartesianMRI",
     "ConeBeamCT",
@@ -22,18 +30,26 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "LinearOperator",
+    "LinesOfResponse",
+    "ListModePET",
     "NonCartesianMRI",
+    "PETScanner",
     "ParallelBeamCT",
     "ParallelBeamGeometry",
+    "Poisson",
     "RayTransform",
     "Rays",
+    "Sinogram",
     "Stack",
     "TransmissionPoisson",
     "Volume",
     "coil_compression",
     "conjugate_gradients",
+    "crystal_rates",
     "espirit",
+    "herman_meyer",
     "k_space_noise",
+    "mmr_efficiencies",
     "pipe_menon",
     "power_iteration",
     "prewhiten",

@@ -7,6 +7,7 @@ likelihood for the gradient g of the negative log-likelihood in `expected` and f
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
@@ -14,6 +15,10 @@ from typing import Self
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+_LEAST_MEAN = 1e-6  # counts; a logarithm of less is not taken
+
+logger = logging.getLogger(__name__)
 
 
 class Likelihood(ABC):
@@ -90,18 +95,20 @@ class Likelihood(ABC):
             if value.device != y.device:
                 raise ValueError(f"{what} is on {value.device}, expected {y.device} as the data; move it with .to")
 
-    def subset(self, i: int, n: int, ndim: int = 3) -> Self:
-        """This model for data `y[i::n]` (first axis), as `LinearOperator.subset` takes views.
+    def subset(self, i: int, n: int, ndim: int = 3, axis: int = 0) -> Self:
+        """This model for every n-th view of the data, from the i-th on, as `LinearOperator.subset` takes them.
 
         Args:
-            i, n: every n-th view, from the i-th on.
-            ndim: axes of the data. A tensor of fewer, or of length 1 along the first, is the same for all views.
+            i, n: which views.
+            ndim: axes of the data. A tensor without their axis of views, or of length 1 along it, is the same for all.
+            axis: that of the views, `LinearOperator.view_axis`.
         """
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         for name, value in self._tensors().items():
-            if value.ndim == ndim and value.shape[0] > 1:
-                setattr(other, name, value[i::n])
+            own = axis - ndim + value.ndim  # tensors are broadcast from the right
+            if own >= 0 and value.shape[own] > 1:
+                setattr(other, name, value[(slice(None),) * own + (slice(i, None, n),)])
         return other
 
     def __repr__(self) -> str:
@@ -150,6 +157,77 @@ class Gaussian(Likelihood):
             device=expected.device,
         )
         return expected + self.sigma * (torch.view_as_complex(noise) if expected.is_complex() else noise)
+
+
+class Poisson(Likelihood):
+    """Counts of an emitter, y ~ Poisson(A x + b), with b the expected randoms and scatter of each datum.
+
+    The weight is 1 / (A x + b), the Fisher information, and at once the secant of the gradient: the quadratic points at
+    the likeliest expectation y - b from near and far. Below 1e-6 expected counts the logarithm goes on along its
+    tangent, so that value, gradient and weight stay finite at zero counts, at zero background and for images that
+    swing below zero.
+
+    Args:
+        background: b, expected counts that do not come from the image; scalar or broadcast to the data.
+        mask: see `Likelihood`.
+
+    Raises:
+        ValueError: if the background is negative or not finite.
+    """
+
+    def __init__(self, background: float | ArrayLike | Tensor = 0.0, mask: ArrayLike | Tensor | None = None) -> None:
+        super().__init__(mask)
+        self.background = _parameter(background)
+        if not _within(self.background, lambda values: values >= 0):
+            raise ValueError(f"Poisson: background must be finite counts >= 0, got {_range(self.background)}")
+
+    def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
+        super().check(y, shape)
+        good = torch.ones_like(y, dtype=torch.bool) if self.mask is None else (self.mask > 0).expand_as(y)
+        counts, background = y[good], torch.as_tensor(self.background).expand_as(y)[good]
+        if bool((counts < 0).any()):
+            raise ValueError(
+                "Poisson: measurements have negative values; expected prompts as counted, with randoms and scatter in "
+                "background rather than subtracted"
+            )
+        if bool((counts != counts.round()).any()):
+            logger.warning("Poisson: measurements are not whole numbers; expected prompts as counted, not corrected")
+        if bool((background > 0).any()) and bool((background >= counts).all()):
+            raise ValueError(
+                f"Poisson: background, {_range(self.background)}, is at least the measurements everywhere; expected "
+                "mean counts of each datum, in the same unit"
+            )
+
+    def check_seen(self, expected: Tensor, y: Tensor) -> None:
+        """Raise ValueError if there are counts where none can be expected, which have likelihood zero.
+
+        Args:
+            expected: A x of an image positive everywhere, so that only lines that miss the image have 0.
+            y: counts, of the same shape.
+        """
+        blind = (expected + self.background <= 0) & (y > 0)
+        if self.mask is not None:
+            blind &= self.mask > 0
+        if bool(blind.any()):
+            raise ValueError(
+                f"Poisson: {int(blind.sum())} measurements have counts where neither image nor background can give "
+                "any; pass a background, or a mask that is 0 there"
+            )
+
+    def _mean(self, expected: Tensor) -> tuple[Tensor, Tensor]:
+        mean = expected + self.background
+        return mean, mean.clamp(min=_LEAST_MEAN)
+
+    def _negative_log(self, expected: Tensor, y: Tensor) -> Tensor:
+        mean, safe = self._mean(expected)
+        return mean - torch.xlogy(y, safe) - y * (mean - safe) / safe
+
+    def _quadratic(self, expected: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        _, safe = self._mean(expected)
+        return 1 - y / safe, 1 / safe
+
+    def simulate(self, expected: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.poisson((expected + self.background).clamp(min=0), generator=generator)
 
 
 class TransmissionPoisson(Likelihood):

@@ -37,10 +37,12 @@ class LinearOperator(ABC):
     Attributes:
         unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
         volume: grid of the image; None where its place and voxel size are unknown.
+        view_axis: axis of the measurements along which `subset` takes every n-th.
     """
 
     unit: str | None = None
     volume: Volume | None = None
+    view_axis: int = 0
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class LinearOperator(ABC):
         return _Differentiable.apply(x, self._normal, self._normal)
 
     def subset(self, i: int, n: int) -> LinearOperator:
-        """The operator of views i, i + n, i + 2n, ...; only where measurements are made of views."""
+        """The operator of views i, i + n, i + 2n, ... along `view_axis`; only where measurements are made of views."""
         raise NotImplementedError(f"{self}: has no views to take subset {i} of {n} from; use the whole operator")
 
     def norm(self) -> float:
@@ -244,6 +246,7 @@ class _Composition(LinearOperator):
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
         self.outer, self.inner = outer, inner
+        self.view_axis = outer.view_axis
         self.unit, self.volume = inner.unit, inner.volume
 
     def _inspect(self, x: Tensor) -> None:
@@ -273,6 +276,7 @@ class _Sum(LinearOperator):
             raise ValueError(f"{left} + {right}: shapes and dtypes must agree")
         super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
         self.left, self.right = left, right
+        self.view_axis = left.view_axis
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
@@ -300,6 +304,7 @@ class _Scaled(LinearOperator):
             raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self.operator, self.factor = operator, factor
+        self.view_axis = operator.view_axis
         self.unit, self.volume = operator.unit, operator.volume
 
     def _inspect(self, x: Tensor) -> None:

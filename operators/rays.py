@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.operators._threads import pieces, run
 from scoreinv.operators.geometry import Rays, Volume
 from scoreinv.operators.linear import LinearOperator
 
@@ -75,8 +74,8 @@ class RayTransform(LinearOperator):
         def collect(item: int, begin: int, end: int) -> None:
             _joseph.forward(images[item], data[item], self._grid, self._rays, axes, begin, end)
 
-        pieces = _pieces(_joseph.blocks(self.out_shape), 16 * torch.get_num_threads())
-        _run(collect, [(item, *piece) for item in range(len(images)) for piece in pieces])
+        chunks = pieces(_joseph.blocks(self.out_shape), 16 * torch.get_num_threads())
+        run(collect, [(item, *piece) for item in range(len(images)) for piece in chunks])
         return torch.from_numpy(data).reshape(*x.shape[: x.ndim - 3], *self.out_shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
@@ -92,8 +91,8 @@ class RayTransform(LinearOperator):
         # rays; two a thread, since those at the rim have less to do.
         for k in range(3):
             if self._axes[k]:
-                slabs = _pieces(self.in_shape[k], 2 * torch.get_num_threads(), _CACHE_LINE)
-                _run(spread, [(item, k, *slab) for item in range(len(data)) for slab in slabs])
+                slabs = pieces(self.in_shape[k], 2 * torch.get_num_threads(), _CACHE_LINE)
+                run(spread, [(item, k, *slab) for item in range(len(data)) for slab in slabs])
         return torch.from_numpy(images).reshape(*y.shape[: y.ndim - 3], *self.in_shape)
 
 
@@ -111,16 +110,3 @@ def _vectors(rays: Rays, name: str) -> Any:
 def _flat(tensor: Tensor, shape: tuple[int, ...]) -> Any:
     """(*batch, *shape) as an array (batch, items), without copying what is contiguous."""
     return tensor.detach().contiguous().numpy().reshape(math.prod(tensor.shape[: -len(shape)]), math.prod(shape))
-
-
-def _pieces(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
-    """[0, total) cut into at most `number` pieces, their sizes multiples of `multiple`."""
-    size = multiple * max(1, math.ceil(total / (number * multiple)))
-    return [(begin, min(begin + size, total)) for begin in range(0, total, size)]
-
-
-def _run(task: Callable[..., None], arguments: Iterable[tuple[int, ...]]) -> None:
-    """Do all tasks on torch's number of threads. The pool lives for one call: nothing to break in a forked child."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for done in [pool.submit(task, *values) for values in arguments]:
-            done.result()

@@ -1,5 +1,5 @@
 """Reading and writing: images (NIfTI, MetaImage), CT projections (HDF5, DataExchange) and MR k-space (ISMRMRD, fastMRI,
-BART, NumPy).
+BART, NumPy) and PET list mode (Siemens).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
 k-space alone keeps the scanner's axes, and `KSpace.place` turns its image. Every writer leaves either a whole file or
@@ -20,13 +20,16 @@ from scoreinv.io.projections import (
     write_projections,
 )
 from scoreinv.io.raw import read_kspace, read_kspace_npy
+from scoreinv.io.siemens import ListModeEvents, histogram, read_siemens_list_mode
 
 __all__ = [
     "Image",
     "KSpace",
+    "ListModeEvents",
     "Projections",
     "atomic_path",
     "find_rotation_center",
+    "histogram",
     "phase_path",
     "place_slices",
     "read_cfl",
@@ -38,6 +41,7 @@ __all__ = [
     "read_kspace",
     "read_kspace_npy",
     "read_projections",
+    "read_siemens_list_mode",
     "write_cfl",
     "write_image",
     "write_json",

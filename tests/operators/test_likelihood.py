@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoreinv.operators import Gaussian, TransmissionPoisson
+from scoreinv.operators import Gaussian, Poisson, TransmissionPoisson
 
 
 def generator(seed=0):
@@ -16,6 +16,8 @@ MODELS = {
     "gaussian of many sigmas": (Gaussian(torch.linspace(0.1, 1, 24).reshape(4, 6)), EXPECTED - 0.1),
     "transmission": (TransmissionPoisson(1000.0), COUNTS),
     "transmission with background": (TransmissionPoisson(1000.0, 5.0), COUNTS),
+    "emission": (Poisson(), torch.poisson(EXPECTED, generator=generator())),
+    "emission with background": (Poisson(2.0), torch.poisson(EXPECTED + 2, generator=generator())),
     "masked": (TransmissionPoisson(1000.0, mask=(torch.arange(24) % 3 > 0).reshape(4, 6)), COUNTS),
 }
 
@@ -68,6 +70,43 @@ def test_zero_counts_are_finite():
     assert bool(torch.isfinite(likelihood.negative_log(expected, torch.zeros(3), 1)))
 
 
+class TestEmission:
+    def test_step_points_at_the_likeliest_expectation_from_anywhere(self):
+        y = torch.tensor([7.0, 30.0, 900.0])
+        for start in (0.0, 5.0, 4000.0):
+            expected = torch.full((3,), start)
+            g, w = Poisson(5.0).quadratic(expected, y)
+            torch.testing.assert_close(expected - g / w, y - 5, rtol=1e-4, atol=1e-4)
+
+    def test_zero_counts_zero_background_and_negative_images_are_finite(self):
+        y = torch.tensor([0.0, 0.0, 3.0, 3.0, 0.0])
+        expected = torch.tensor([0.0, 2.0, 0.0, -1.0, -1.0])
+        g, w = Poisson().quadratic(expected, y)
+        assert bool(torch.isfinite(g).all() & torch.isfinite(w).all())
+        assert bool(torch.isfinite(Poisson().negative_log(expected, y, 1)))
+
+    def test_simulated_counts_have_mean_and_variance_of_poisson(self):
+        counts = Poisson(3.0).simulate(torch.full((50_000,), 4.0), generator())
+        assert float(counts.mean()) == pytest.approx(7, rel=0.01)
+        assert float(counts.var()) == pytest.approx(7, rel=0.03)
+
+    def test_impossible_data_are_refused(self, caplog):
+        y = torch.tensor([0.0, 2.0])
+        with pytest.raises(ValueError, match="negative values"):
+            Poisson().check(-y, (2,))
+        with pytest.raises(ValueError, match="at least the measurements everywhere"):
+            Poisson(3.0).check(y, (2,))
+        with pytest.raises(ValueError, match="background must be finite counts >= 0"):
+            Poisson(-1.0)
+        with pytest.raises(ValueError, match="1 measurements have counts where neither"):
+            Poisson().check_seen(torch.tensor([0.0, 0.0]), y)
+        Poisson(mask=torch.tensor([1.0, 0.0])).check_seen(torch.tensor([1.0, 0.0]), y)
+        Poisson().check(y, (2,))
+        assert not caplog.records
+        Poisson().check(y + 0.5, (2,))
+        assert "whole numbers" in caplog.text
+
+
 def test_masked_data_pull_at_nothing_even_if_they_are_nan():
     likelihood = Gaussian(1.0, mask=torch.tensor([1.0, 0.0]))
     g, w = likelihood.quadratic(torch.ones(2), torch.tensor([0.0, float("nan")]))
@@ -88,6 +127,13 @@ def test_subset_slices_what_has_views():
     torch.testing.assert_close(part.sigma, sigma[1::3])
     assert part.mask.shape == (1, 2, 2)
     assert Gaussian(0.1).subset(0, 2).sigma == 0.1
+
+
+def test_subset_slices_along_the_axis_of_views():
+    background = torch.rand(4, 6, 5, generator=generator())
+    torch.testing.assert_close(Poisson(background).subset(1, 3, 3, axis=1).background, background[:, 1::3])
+    torch.testing.assert_close(Poisson(background[0]).subset(1, 3, 3, axis=1).background, background[0, 1::3])
+    assert Poisson(background[:, :1]).subset(1, 3, 3, axis=1).background.shape == (4, 1, 5)
 
 
 def test_subset_leaves_alone_what_is_the_same_for_all_views():

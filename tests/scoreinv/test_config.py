@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from scoreinv import baselines
-from scoreinv.config import ConfigError, CTSettings, dump_settings, load_settings, resolve
+from scoreinv.config import DEMOS, RUNS, ConfigError, CTSettings, dump_settings, load_run, load_settings, resolve
 from scoreinv.samplers import METHODS
 from scoreinv.training import TrainSettings
 
@@ -121,7 +121,7 @@ def test_wrong_value_says_where_what_and_got(tree, parts):
 def test_every_method_of_the_house_can_be_asked_for():
     everything = (*METHODS, *baselines.CT)
     assert resolve(CTSettings, {"methods": list(everything)}).methods == everything
-    assert {*baselines.CT, *baselines.MRI} == {*baselines.__all__}
+    assert {*baselines.CT, *baselines.MRI, *baselines.PET} == {*baselines.__all__}
 
 
 def test_methods_of_other_scanners_are_refused():
@@ -198,5 +198,17 @@ def test_dump_and_load_round_trip(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_of_the_house_is_valid(path):
-    model = TrainSettings if path.parent.name == "train" else CTSettings
-    assert load_settings(model, path).name
+    settings = load_settings(TrainSettings, path) if path.parent.name == "train" else load_run(path)
+    assert settings.name
+    if path.parent.name != "train":
+        assert settings.modality == path.parent.name
+
+
+def test_unknown_modality_lists_those_there_are(tmp_path):
+    with pytest.raises(ConfigError, match=r"modality is 'sonar', expected one of \['cbct', 'mri'"):
+        load_run(written(tmp_path / "c.yaml", {"modality": "sonar"}))
+
+
+def test_demos_are_valid():
+    for modality, tree in DEMOS.items():
+        assert resolve(RUNS[modality], tree).modality == modality

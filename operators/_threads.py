@@ -1,0 +1,22 @@
+"""How compiled kernels share the processor: Python threads do pieces of work, since the kernels release the GIL."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def pieces(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
+    """[0, total) cut into at most `number` pieces, their sizes multiples of `multiple`."""
+    size = multiple * max(1, math.ceil(total / (number * multiple)))
+    return [(begin, min(begin + size, total)) for begin in range(0, total, size)]
+
+
+def run(task: Callable[..., None], arguments: Iterable[tuple[int, ...]]) -> None:
+    """Do all tasks on torch's number of threads. The pool lives for one call: nothing to break in a forked child."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for done in [pool.submit(task, *values) for values in arguments]:
+            done.result()

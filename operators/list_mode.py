@@ -1,0 +1,95 @@
+"""PET event by event: the rows of a PET operator that events picked, one each."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators.geometry import Volume
+from scoreinv.operators.line_transform import EventTransform
+from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.pet import PET
+
+_EVENTS = 1 << 20  # at a time; the ends of their lines take 56 bytes each
+
+
+class ListModePET(LinearOperator):
+    """PET in list mode: activity (z, y, x) -> expected counts (events,) in the bin of each event.
+
+    Row e is the row of `operator` of the bin that event e fell into. What was not counted enters through `sensitivity`,
+    that of the whole operator: EM in list mode is `osem(ListModePET(operator, events), ones)`, the same as on the
+    histogram of the events (Parra and Barrett 1998, IEEE TMI 17:228, eq. 12).
+
+    Args:
+        operator: of the sinogram that the events would be sorted into. Line integrals are numba's, whatever its
+            backend.
+        events: (events, 3) whole numbers: radial bin, view and plane; with time of flight (events, 4), its bin last.
+
+    Raises:
+        TypeError: if events are not whole numbers.
+        ValueError: for another shape, or a bin outside the sinogram.
+    """
+
+    volume: Volume
+
+    def __init__(self, operator: PET, events: Tensor) -> None:
+        axes = len(operator.out_shape)
+        if events.is_floating_point() or events.is_complex() or events.dtype == torch.bool:
+            raise TypeError(f"ListModePET: events are {events.dtype}, expected whole numbers, the bins of each event")
+        if events.ndim != 2 or events.shape[1] != axes:
+            raise ValueError(f"ListModePET: events have shape {tuple(events.shape)}, expected (events, {axes})")
+        for axis, size in enumerate(operator.out_shape):
+            if len(events) and not 0 <= int(events[:, axis].min()) <= int(events[:, axis].max()) < size:
+                raise ValueError(
+                    f"ListModePET: column {axis} of events runs from {int(events[:, axis].min())} to "
+                    f"{int(events[:, axis].max())}, expected 0 to {size - 1} as in the sinogram {operator.out_shape}"
+                )
+        super().__init__(operator.in_shape, (len(events),), device="cpu")
+        self.operator, self.volume, self.events = operator, operator.volume, events
+        self._share = 1
+
+    @cached_property
+    def _factors(self) -> Tensor:
+        radial, view, plane = self.events[:, :3].long().unbind(1)
+        return self.operator.factors[radial, view, plane]
+
+    @cached_property
+    def _whole_sensitivity(self) -> Tensor:
+        return self.operator.sensitivity()
+
+    def sensitivity(self) -> Tensor:
+        """(z, y, x): that of the whole operator, computed once; of a subset of events its share."""
+        return self._whole_sensitivity / self._share
+
+    def subset(self, i: int, n: int) -> ListModePET:
+        """The operator of events i, i + n, i + 2n, ..., with 1 / n of the sensitivity."""
+        if not 0 <= i < n <= max(1, len(self.events)):
+            raise ValueError(f"ListModePET: subset {i} of {n}; expected 0 <= i < n <= {len(self.events)} events")
+        part = copy.copy(self)
+        part._whole_sensitivity = self._whole_sensitivity
+        part._factors = self._factors[i::n]
+        part.events = self.events[i::n]
+        part.out_shape = (len(part.events),)
+        part._share = self._share * n
+        part._norm = None
+        return part
+
+    def _apply(self, x: Tensor) -> Tensor:
+        blurred = x if self.operator.blur is None else self.operator.blur.forward(x)
+        parts = [self._transform(begin).forward(blurred) for begin in range(0, len(self.events), _EVENTS)]
+        return self._factors * torch.cat(parts, -1) if parts else x.new_zeros(*x.shape[:-3], 0)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        scaled = self._factors * y
+        x = y.new_zeros(*y.shape[:-1], *self.in_shape)
+        for begin in range(0, len(self.events), _EVENTS):
+            x += self._transform(begin).adjoint(scaled[..., begin : begin + _EVENTS])
+        return x if self.operator.blur is None else self.operator.blur.adjoint(x)
+
+    def _transform(self, begin: int) -> EventTransform:
+        """The line integrals of the events from `begin` on."""
+        bins = tuple(column.numpy() for column in self.events[begin : begin + _EVENTS].long().unbind(1))
+        return EventTransform(self.operator.lines, self.volume, bins, self.operator.tof)

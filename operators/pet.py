@@ -1,0 +1,165 @@
+"""PET: expected coincidences of an activity image, sorted into a sinogram."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators.blur import GaussianBlur
+from scoreinv.operators.geometry import Volume
+from scoreinv.operators.line_transform import LineTransform
+from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.lines import LinesOfResponse
+from scoreinv.operators.scanner import PETScanner, Sinogram
+from scoreinv.operators.tof import TOF
+
+_BACKENDS = ("auto", "numba", "parallelproj")
+_DENSEST_BODY = 0.03  # 1/mm at 511 keV; bone has 0.017, and water 0.0096 or, in 1/cm, 0.096
+_ELEMENTS = 1 << 24  # of measurements at a time for the sensitivity
+
+
+class PET(LinearOperator):
+    """PET: activity (z, y, x) -> expected counts (radial, views, planes[, tof]), without background.
+
+    y = m n a P G x, with G the resolution, P the line integrals in mm (`LineTransform`), a = exp(-P mu) the attenuation
+    of a line, n the normalisation, and m the number of pairs of rings that share its plane. Counts have the unit of the
+    activity times mm; a scale from activity to counts belongs to the normalisation. Randoms and scatter are the
+    likelihood's: `Poisson(background)`.
+
+    Args:
+        scanner: where the crystals are.
+        volume: the grid of the image.
+        attenuation: mu-map (z, y, x) on the same grid, 1/mm; None for none. Its line integrals are taken once, when
+            first needed.
+        normalisation: efficiencies n >= 0 that multiply, 0 for dead lines; broadcast to (radial, views, planes). Of
+            sinograms with a span, the mean over the pairs of a plane.
+        resolution_fwhm: of G, mm; one number, or (z, y, x); None for none.
+        tof: time-of-flight bins; None for none.
+        backend: what computes the line integrals: "numba" on the CPU, which "auto" means, or "parallelproj".
+        sinogram: which pairs of crystals are lines; all by default.
+
+    Raises:
+        ImportError: for backend "parallelproj" without it.
+        TypeError: if attenuation or normalisation are not float32.
+        ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
+            negative, NaN or Inf, or a mu-map that can only be in 1/cm.
+
+    The subset of views and the order of numbers in a sinogram are those of `LinesOfResponse`.
+    """
+
+    volume: Volume
+    view_axis = 1
+
+    def __init__(
+        self,
+        scanner: PETScanner,
+        volume: Volume,
+        attenuation: Tensor | None = None,
+        normalisation: Tensor | None = None,
+        resolution_fwhm: float | Sequence[float] | None = None,
+        tof: TOF | None = None,
+        backend: str = "auto",
+        sinogram: Sinogram | None = None,
+    ) -> None:
+        if backend not in _BACKENDS:
+            raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, _BACKENDS))}")
+        self.scanner, self.volume, self.tof, self.backend = scanner, volume, tof, backend
+        self.lines = LinesOfResponse(scanner, Sinogram() if sinogram is None else sinogram)
+        self.attenuation = None if attenuation is None else _checked_attenuation(attenuation, volume)
+        self.normalisation = None if normalisation is None else _checked_normalisation(normalisation, self.lines.shape)
+        self.blur = None if resolution_fwhm is None else GaussianBlur(volume, resolution_fwhm)
+        self._transform = _transform(self.lines, volume, tof, backend)
+        super().__init__(volume.shape, self._transform.out_shape, device=self._transform.device)
+
+    @cached_property
+    def factors(self) -> Tensor:
+        """m n a of every line, (radial, views, planes)."""
+        factors = self.lines.multiplicity
+        if self.normalisation is not None:
+            factors = factors * self.normalisation
+        if self.attenuation is not None:
+            integrals = self._transform if self.tof is None else _transform(self.lines, self.volume, None, self.backend)
+            factors = factors * torch.exp(-integrals.forward(self.attenuation))
+        return factors.expand(self.lines.shape)
+
+    def subset(self, i: int, n: int) -> PET:
+        """The operator of views i, i + n, i + 2n, ..., of measurements `y[:, i::n]`."""
+        part = copy.copy(self)
+        part.lines = self.lines.subset(i, n)
+        part.factors = self.factors[:, i::n]
+        part._transform = _transform(part.lines, self.volume, self.tof, self.backend)
+        part.out_shape = part._transform.out_shape
+        part._norm = None
+        return part
+
+    def sensitivity(self) -> Tensor:
+        """A^T 1, (z, y, x): the chance that a decay in a voxel is counted, up to scale. A few views at a time."""
+        parts = min(self.out_shape[1], -(-torch.Size(self.out_shape).numel() // _ELEMENTS))
+        result = torch.zeros(self.in_shape)
+        for i in range(parts):
+            part = self.subset(i, parts) if parts > 1 else self
+            result += part.adjoint(torch.ones(part.out_shape))
+        return result
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._scaled(self._transform.forward(x if self.blur is None else self.blur.forward(x)))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        x = self._transform.adjoint(self._scaled(y))
+        return x if self.blur is None else self.blur.adjoint(x)
+
+    def _scaled(self, y: Tensor) -> Tensor:
+        factors = self.factors.to(y.device)
+        return y * (factors if self.tof is None else factors[..., None])
+
+    def _hint(self, what: str, shape: tuple[int, ...]) -> str:
+        if what == "image":
+            return "; axes are (z, y, x), resample the image or build the Volume for it"
+        axes = "(radial, views, planes)" if self.tof is None else "(radial, views, planes, tof)"
+        return f"; axes are {axes}, pass the Sinogram they were sorted by"
+
+
+def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend: str) -> LinearOperator:
+    if backend == "parallelproj":
+        from scoreinv.operators._parallelproj import ParallelprojTransform
+
+        return ParallelprojTransform(lines, volume, tof)
+    return LineTransform(lines, volume, tof)
+
+
+def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:
+    if tuple(attenuation.shape) != volume.shape:
+        raise ValueError(
+            f"PET: attenuation has shape {tuple(attenuation.shape)}, expected (z, y, x) = {volume.shape}, a mu-map in "
+            "1/mm on the grid of the image; attenuation factors of lines go into normalisation"
+        )
+    _check_values(attenuation, "attenuation")
+    inside = attenuation[attenuation > 0]
+    if len(inside) and float(inside.median()) > _DENSEST_BODY:
+        raise ValueError(
+            f"PET: attenuation has median {float(inside.median()):.3g} where it is not 0, expected 1/mm at 511 keV, "
+            "about 0.01; divide a mu-map in 1/cm by 10"
+        )
+    return attenuation
+
+
+def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    aligned = zip(normalisation.shape[::-1], shape[::-1], strict=False)
+    if normalisation.ndim > 3 or any(n not in (1, m) for n, m in aligned):
+        raise ValueError(
+            f"PET: normalisation has shape {tuple(normalisation.shape)}, expected one that broadcasts to (radial, "
+            f"views, planes) = {shape}"
+        )
+    _check_values(normalisation, "normalisation")
+    return normalisation
+
+
+def _check_values(values: Tensor, what: str) -> None:
+    if values.dtype != torch.float32:
+        raise TypeError(f"PET: {what} is {values.dtype}, expected torch.float32; convert with .float()")
+    if not bool((torch.isfinite(values) & (values >= 0)).all()):
+        raise ValueError(f"PET: {what} holds negative values, NaN or Inf, expected finite values >= 0")
