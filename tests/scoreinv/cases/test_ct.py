@@ -13,18 +13,6 @@ from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
 from scoreinv.run import run
 
-TINY = {
-    "name": "tiny",
-    "input": {"phantom": {"shape": [4, 24, 24], "voxel_size": [12.0, 16.0, 16.0]}},
-    "scan": {"views": 12},
-    "methods": ["fdk", "sart", "dds"],
-    "sampling": {"steps": 2, "samples": 2},
-}
-
-
-def silent(settings, out):
-    return run(settings, out, progress=False, say=lambda line: None)
-
 
 class TestInput:
     def test_volume_file(self, tmp_path):
@@ -51,7 +39,7 @@ class TestInput:
         assert case.operator.out_shape == (15, 6, 24)
         assert case.operator.volume.voxel_size == pytest.approx((4, 4, 4))
         assert case.reference.shape == case.operator.in_shape
-        metrics = silent(resolve(CTSettings, tree), tmp_path / "out")
+        metrics = run(resolve(CTSettings, tree), tmp_path / "out", progress=False, say=lambda line: None)
         assert metrics["fdk"]["psnr"] > 25
 
     def test_all_measured_views_leave_no_reference(self, tmp_path):
@@ -62,7 +50,7 @@ class TestInput:
             "grid": {"shape": [2, 8, 8], "voxel_size": [8, 8, 8]},
             "methods": ["fdk"],
         }
-        metrics = silent(resolve(CTSettings, tree), tmp_path / "out")
+        metrics = run(resolve(CTSettings, tree), tmp_path / "out", progress=False, say=lambda line: None)
         assert set(metrics["fdk"]) == {"seconds"}
         assert {path.name for path in (tmp_path / "out").iterdir()} == {
             "config.yaml",
