@@ -1,4 +1,5 @@
-"""Reading and writing: images (NIfTI, MetaImage), CT projections (HDF5, DataExchange) and PET list mode.
+"""Reading and writing: images (NIfTI, MetaImage), CT projections (HDF5, DataExchange), PET sinograms (STIR's
+Interfile) and PET list mode (Siemens).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
 every writer leaves either a whole file or none.
@@ -6,6 +7,7 @@ every writer leaves either a whole file or none.
 
 from scoreinv.io.atomic import atomic_path, write_json
 from scoreinv.io.images import Image, read_image, write_image
+from scoreinv.io.interfile import InterfileSinogram, read_interfile_sinogram
 from scoreinv.io.projections import (
     Projections,
     find_rotation_center,
@@ -17,6 +19,7 @@ from scoreinv.io.siemens import ListModeEvents, histogram, read_siemens_list_mod
 
 __all__ = [
     "Image",
+    "InterfileSinogram",
     "ListModeEvents",
     "Projections",
     "atomic_path",
@@ -24,6 +27,7 @@ __all__ = [
     "histogram",
     "read_data_exchange",
     "read_image",
+    "read_interfile_sinogram",
     "read_projections",
     "read_siemens_list_mode",
     "write_image",
