@@ -171,7 +171,7 @@ def _values(header: _Header, number: int) -> NDArray[np.generic]:
     size = file.stat().st_size - offset
     if size != number * kind.itemsize:
         raise ValueError(
-            f"{file}: has {size} bytes of numbers, expected {number * kind.itemsize}, {number} of {kind.itemsize} bytes, "
-            f"as {header.path} says"
+            f"{file}: has {size} bytes of numbers, expected {number * kind.itemsize}, {number} of {kind.itemsize} "
+            f"bytes each, as {header.path} says"
         )
     return np.fromfile(file, dtype=kind, offset=offset)
