@@ -104,6 +104,11 @@ class LinearOperator(ABC):
         """The operator of views i, i + n, i + 2n, ... along `view_axis`; only where measurements are made of views."""
         raise NotImplementedError(f"{self}: has no views to take subset {i} of {n} from; use the whole operator")
 
+    def measured_by(self, i: int, n: int, y: Tensor) -> Tensor:
+        """Those of the measurements y, (*batch, *out_shape), that `subset(i, n)` makes."""
+        axis = y.ndim - len(self.out_shape) + self.view_axis
+        return y[(slice(None),) * axis + (slice(i, None, n),)]
+
     def norm(self) -> float:
         """Spectral norm ||A||, by power iteration from a fixed start; computed once."""
         if self._norm is None:

@@ -112,12 +112,13 @@ class LinesOfResponse:
             raise ValueError(
                 f"LinesOfResponse: values have shape {tuple(values.shape)}, expected (rings, crystals) = {wanted}"
             )
-        first, second = (torch.from_numpy(crystals) for crystals in self.crystals)
+        first, second = (values.index_select(1, torch.from_numpy(ends).flatten()) for ends in self.crystals)
         # Plane by plane first, since single elements far apart would be slow to write.
-        result = values.new_empty(len(self._planes), *first.shape)
+        result = values.new_zeros(len(self._planes), first.shape[1])
         for index, plane in enumerate(self._planes):
-            result[index] = torch.stack([values[a][first] * values[b][second] for a, b in plane]).sum(0)
-        return result.permute(1, 2, 0).contiguous()
+            for a, b in plane:
+                result[index] += first[a] * second[b]
+        return result.T.contiguous().reshape(self.shape)
 
     @cached_property
     def _planes(self) -> list[list[tuple[int, int]]]:

@@ -36,6 +36,7 @@ class TimedOperator(LinearOperator):
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self.operator, self.watch = operator, Stopwatch()
+        self.view_axis = operator.view_axis
 
     # In place of the public maps: the operator within checks and differentiates, once is enough.
     def forward(self, x: Tensor) -> Tensor:

@@ -80,11 +80,9 @@ class _Part:
     """What is measured in one subset of the views."""
 
     def __init__(self, operator: LinearOperator, counts: Tensor, likelihood: Poisson, i: int, n: int) -> None:
-        axis = operator.view_axis
-        index = (slice(None),) * axis + (slice(i, None, n),)
         self.operator = operator.subset(i, n) if n > 1 else operator
-        self.counts = counts[index]
-        self.likelihood = likelihood.subset(i, n, counts.ndim, axis)
+        self.counts = operator.measured_by(i, n, counts)
+        self.likelihood = likelihood.subset(i, n, counts.ndim, operator.view_axis)
         self.sensitivity = self._sensitivity()
 
     def update(self, x: Tensor, seen: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def sart(
     Andersen and Kak 1984, Ultrasonic Imaging 6:81, eq. 40; subsets: Censor and Elfving 2002, SIAM J. Matrix Anal.
     Appl. 24:40.
     """
-    views = operator.out_shape[0]
+    views = operator.out_shape[operator.view_axis]
     subsets = max(1, min(views // 2, 40)) if subsets is None else subsets
     if iterations < 1 or not 1 <= subsets <= views or not 0 < relaxation < 2:
         raise ValueError(
@@ -57,7 +57,7 @@ def sart(
         )
     check_measurements("sart", operator, measurements)
     x = measurements.new_zeros(operator.in_shape)
-    parts = [(operator.subset(i, subsets), measurements[i::subsets]) for i in _spread(subsets)]
+    parts = [(operator.subset(i, subsets), operator.measured_by(i, subsets, measurements)) for i in _spread(subsets)]
     ones = torch.ones_like(x)
     inverse_lengths = [_inverse(part.forward(ones)) for part, _ in parts]
     coverage = torch.zeros_like(x)

@@ -24,7 +24,6 @@ from scoreinv.operators import (
     Stack,
     coil_compression,
     espirit,
-    k_space_noise,
     pipe_menon,
     prewhiten,
     sampling,
@@ -181,15 +180,25 @@ def _measured(settings: MRISettings) -> list[Measured]:
             raise ValueError(f"input.slices: {source.k_space} holds none of the slices {list(source.slices)}")
     images = []
     for k in found:
-        if k.noise is not None:
-            data, matrix = prewhiten(k.data, k.noise)
-            calibration = None if k.calibration is None else torch.tensordot(matrix, k.calibration, 1)
-            k, sigma = replace(k, data=data, calibration=calibration, noise=None), 1.0
-        else:
-            sigma = k_space_noise(k.data)
-            log.info("noise of the k-space, estimated from its outermost samples: %.4g", sigma)
-        images.append(Measured(*_calibrated(k, sigma, settings.coils)))
+        if k.noise is None:
+            log.info("the file has no noise scan; the outermost tenth of the samples stands for one")
+        data, matrix = prewhiten(k.data, _outermost(k) if k.noise is None else k.noise)
+        calibration = None if k.calibration is None else torch.tensordot(matrix, k.calibration, 1)
+        k = replace(k, data=data, calibration=calibration, noise=None)
+        images.append(Measured(*_calibrated(k, 1.0, settings.coils)))
     return images
+
+
+def _outermost(k: KSpace) -> Tensor:
+    """The tenth of the samples furthest from the middle of k-space, where there is hardly any signal, (coils, n)."""
+    if k.trajectory is not None:
+        radius, data = torch.linalg.vector_norm(k.trajectory, dim=-1).flatten(), k.data.flatten(1)
+    else:
+        assert k.mask is not None
+        axes = [(torch.arange(n) - n // 2) / n for n in k.mask.shape]
+        distance = torch.stack(torch.meshgrid(*axes, indexing="ij")).norm(dim=0)
+        radius, data = distance[k.mask], k.data[:, k.mask]
+    return data[:, radius.argsort()[-max(len(radius) // 10, 2 * len(data)) :]]
 
 
 def _calibrated(k: KSpace, sigma: float, coils: Coils) -> tuple[KSpace, float, Tensor]:

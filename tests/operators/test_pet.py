@@ -162,7 +162,8 @@ def test_subsets_partition_the_whole(tof):
     parts = [operator.subset(i, 3) for i in range(3)]
     for i, part in enumerate(parts):
         torch.testing.assert_close(part(x), operator(x)[:, i::3], rtol=1e-6, atol=0)
-    total = sum(part.adjoint(y[:, i::3]) for i, part in enumerate(parts))
+    total = sum(part.adjoint(operator.measured_by(i, 3, y)) for i, part in enumerate(parts))
+    assert torch.equal((2.0 * operator).measured_by(1, 3, y[None]), y[None, :, 1::3])
     torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-4, atol=1e-4)
 
 
