@@ -80,7 +80,7 @@ class MRISettings(RunSettings):
     input: Input = Input()
     scan: Scan = Scan()
     coils: Coils = Coils()
-    methods: tuple[str, ...] = Field(("zero_filled", "cg_sense", "l1_wavelet", "dds"), min_length=1)
+    methods: tuple[str, ...] = Field(("zero_filled", "cg_sense", "l1_wavelet", "tv", "dds-mean"), min_length=1)
     sampling: MRISampling = MRISampling()
 
     @model_validator(mode="after")

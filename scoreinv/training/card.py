@@ -60,7 +60,7 @@ def _sources(settings: TrainSettings) -> list[str]:
     if left:
         lines.append(f"{', '.join(left) if len(left) <= 10 else f'{len(left)} volumes'}: licence not stated")
     if settings.data.phantoms:
-        lines.append(f"procedural phantoms of scoreinv.phantoms ({settings.data.phantoms})")
+        lines.append(f"procedural phantoms of this package ({settings.data.phantoms})")
     return lines
 
 

@@ -182,7 +182,7 @@ class TestCard:
         assert self.sources(scans, both) == [
             "a.nii.gz: CC BY",
             "b.mha: licence not stated",
-            "procedural phantoms of scoreinv.phantoms (1)",
+            "procedural phantoms of this package (1)",
         ]
         assert self.sources(scans, "data.files=[b.mha]", "data.phantoms=0", both) == ["b.mha: licence not stated"]
 
