@@ -37,11 +37,14 @@ class LinearOperator(ABC):
     Attributes:
         unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
         volume: grid of the image; None where its place and voxel size are unknown.
+        counts: whether measurements are counts of an emitter, in proportion to the image.
+        counts: whether measurements are counts of an emitter, in proportion to the image.
         view_axis: axis of the measurements along which `subset` takes every n-th.
     """
 
     unit: str | None = None
     volume: Volume | None = None
+    counts: bool = False
     view_axis: int = 0
 
     def __init__(

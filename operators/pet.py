@@ -53,6 +53,7 @@ class PET(LinearOperator):
 
     volume: Volume
     view_axis = 1
+    counts = True
 
     def __init__(
         self,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Stack
+from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Poisson, Stack
+from scoreinv.operators.em import em_step, em_subsets, uniform_image
 from scoreinv.priors import IntensityMap, Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
 from scoreinv.samplers import (
@@ -63,7 +64,8 @@ def solve(
         operator: the scanner, image -> expected data.
         measurements: `operator.out_shape`, on the device to compute on.
         prior: of images or of their slices; a 2D prior is lifted to a volume slice by slice.
-        likelihood: noise model; None means Gaussian with sigma = 0.01 rms(measurements), which is logged.
+        likelihood: noise model; None means Gaussian with sigma = 0.01 rms(measurements), or Poisson counts without
+            background where the operator measures counts, which is logged.
         method: name of a preset, one of `METHODS`; the parts below replace its own.
         steps: noise levels.
         samples: number of posterior samples.
@@ -86,7 +88,7 @@ def solve(
     """
     _check_settings(prior, likelihood, method, steps, samples, max_slices, schedule)
     _check_measurements(operator, measurements)
-    likelihood = likelihood or _default_likelihood(measurements)
+    likelihood = likelihood or _default_likelihood(operator, measurements)
     likelihood.check(measurements, operator.out_shape)
     prior = _at_scale(prior, operator, measurements, likelihood)
     preset, chunk = METHODS[method], max_slices or 8
@@ -200,7 +202,10 @@ def _check_finite(x: Tensor, what: str, mend: str) -> None:
         raise ValueError(f"solve: {what} hold {int(bad.sum())} NaN or Inf of {bad.numel()} values; {mend}")
 
 
-def _default_likelihood(measurements: Tensor) -> Gaussian:
+def _default_likelihood(operator: LinearOperator, measurements: Tensor) -> Likelihood:
+    if operator.counts:
+        log.info("solve: no likelihood given; Poisson counts without background")
+        return Poisson()
     sigma = 0.01 * float(measurements.abs().square().mean().sqrt())
     if sigma == 0:
         raise ValueError("solve: measurements are all zero; expected data, or give a likelihood")
@@ -211,16 +216,28 @@ def _default_likelihood(measurements: Tensor) -> Gaussian:
 def _at_scale(prior: Prior, operator: LinearOperator, measurements: Tensor, likelihood: Likelihood) -> Prior:
     """The prior with its scale found in a first reconstruction, where data have a scale of their own.
 
-    That is the weighted least-squares image after a few conjugate gradients: early enough to hold little noise.
+    That is the weighted least-squares image after a few conjugate gradients, of counts that after a few steps of EM:
+    early enough to hold little noise.
     """
     if prior.intensity.percentile is None:
         return prior
-    zero = torch.zeros(operator.in_shape, dtype=operator.in_dtype, device=measurements.device)
-    near = Quadratic.at(zero, Problem(operator, measurements, likelihood, prior.scaled(IntensityMap())))
-    first = near.solve(near.pull, 0.0, SCALE_ITERATIONS, 0.0).x
+    if isinstance(likelihood, Poisson):
+        first = _expected_image(operator, measurements, likelihood)
+    else:
+        zero = torch.zeros(operator.in_shape, dtype=operator.in_dtype, device=measurements.device)
+        near = Quadratic.at(zero, Problem(operator, measurements, likelihood, prior.scaled(IntensityMap())))
+        first = near.solve(near.pull, 0.0, SCALE_ITERATIONS, 0.0).x
     prior = prior.scaled(prior.intensity.fitted(first))
     log.info("solve: 1 in the prior's units is %.4g in the data's", prior.intensity.scale)
     return prior
+
+
+def _expected_image(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:
+    [part] = em_subsets(operator, counts, likelihood, 1)
+    x, seen = uniform_image([part])
+    for _ in range(SCALE_ITERATIONS):
+        x = em_step(part, x, seen)
+    return x
 
 
 def _lift(prior: Prior, operator: LinearOperator, slice_axis: int, max_slices: int) -> Prior:

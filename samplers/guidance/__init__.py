@@ -6,10 +6,25 @@ from scoreinv.samplers.guidance.daps import DAPS
 from scoreinv.samplers.guidance.dds import DDS
 from scoreinv.samplers.guidance.diffpir import DiffPIR
 from scoreinv.samplers.guidance.dps import DPS, DPSShift
+from scoreinv.samplers.guidance.map_em import MAPEM
 from scoreinv.samplers.guidance.mbir import MBIR
 from scoreinv.samplers.guidance.mcg import MCG
 from scoreinv.samplers.guidance.pigdm import PiGDM
 from scoreinv.samplers.guidance.pocs import POCS
 from scoreinv.samplers.guidance.quadratic import Quadratic
 
-__all__ = ["DAPS", "DDS", "DPS", "MBIR", "MCG", "POCS", "DPSShift", "DiffPIR", "Guidance", "LoRA", "PiGDM", "Quadratic"]
+__all__ = [
+    "DAPS",
+    "DDS",
+    "DPS",
+    "MAPEM",
+    "MBIR",
+    "MCG",
+    "POCS",
+    "DPSShift",
+    "DiffPIR",
+    "Guidance",
+    "LoRA",
+    "PiGDM",
+    "Quadratic",
+]

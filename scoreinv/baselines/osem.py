@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from scoreinv.baselines.checks import check_measurements
+from scoreinv.operators.em import em_step, em_subsets, uniform_image
 from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
-from scoreinv.operators.scanner import herman_meyer
-
-# Voxels that only grazing lines see, relative to the best seen: too little to be divided by.
-_GRAZING = 1e-6
 
 
 def osem(
@@ -58,44 +54,13 @@ def osem(
         )
     check_measurements("osem", operator, counts)
     likelihood.check(counts, operator.out_shape)
-    if likelihood.mask is not None:
-        counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
-    parts = [_Part(operator, counts, likelihood, i, subsets) for i in herman_meyer(subsets)]
-    sensitivity = torch.stack([part.sensitivity for part in parts]).sum(0)
-    seen = sensitivity > _GRAZING * sensitivity.max()
+    parts = em_subsets(operator, counts, likelihood, subsets)
+    x, seen = uniform_image(parts)
     if not bool(seen.any()):
         raise ValueError(f"osem: {operator} has zero sensitivity in every voxel; check normalisation, mask and volume")
-    ones = seen.to(counts.dtype)
     for part in parts:
-        part.likelihood.check_seen(part.operator.forward(ones), part.counts)
-    # The uniform image with as many counts as were measured. In list mode sum(A x) is not to be had from the events.
-    x = ones * float(counts.double().sum() / (sensitivity * ones).double().sum())
+        part.likelihood.check_seen(part.operator.forward(seen.to(counts.dtype)), part.counts)
     for _ in range(iterations):
         for part in parts:
-            x = part.update(x, seen)
+            x = em_step(part, x, seen)
     return x
-
-
-class _Part:
-    """What is measured in one subset of the views."""
-
-    def __init__(self, operator: LinearOperator, counts: Tensor, likelihood: Poisson, i: int, n: int) -> None:
-        self.operator = operator.subset(i, n) if n > 1 else operator
-        self.counts = operator.measured_by(i, n, counts)
-        self.likelihood = likelihood.subset(i, n, counts.ndim, operator.view_axis)
-        self.sensitivity = self._sensitivity()
-
-    def update(self, x: Tensor, seen: Tensor) -> Tensor:
-        """One step of EM; voxels of little sensitivity in this subset stay as they are."""
-        mean = self.operator.forward(x) + self.likelihood.background
-        ratio = torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0)
-        here = self.sensitivity > _GRAZING * self.sensitivity.max()
-        factor = self.operator.adjoint(ratio) / torch.where(here, self.sensitivity, 1.0)
-        return torch.where(here, x * factor, x) * seen
-
-    def _sensitivity(self) -> Tensor:
-        mask = self.likelihood.mask
-        if mask is not None:
-            return self.operator.adjoint((self.counts.new_ones(()) * mask).expand_as(self.counts).contiguous())
-        own = getattr(self.operator, "sensitivity", None)
-        return self.operator.adjoint(torch.ones_like(self.counts)) if own is None else own()

@@ -1,0 +1,84 @@
+"""Expectation maximisation of counts y ~ Poisson(A x + b), subset by subset: what reconstructions by EM share.
+
+For A with entries >= 0 the log-likelihood is minorised at x by sum_j e_j log x'_j - s_j x'_j with the sensitivity
+s = A^T m and the emissions e = x A^T (m y / (A x + b)) that the data make likely (Shepp and Vardi 1982, IEEE TMI 1:113,
+eq. 2.13). Voxels part, so that each maximisation has a closed form, with a penalty of each voxel as well (De Pierro
+1995, IEEE TMI 14:132).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators.likelihood import Poisson
+from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.scanner import herman_meyer
+
+# Voxels that only grazing lines see, relative to the best seen: too little to be divided by.
+GRAZING = 1e-6
+
+
+@dataclass(frozen=True)
+class EMSubset:
+    """What is measured in one subset of the views.
+
+    Attributes:
+        operator: of these views.
+        counts: theirs, times the mask.
+        likelihood: background and mask of these.
+        sensitivity: s, (*image).
+    """
+
+    operator: LinearOperator
+    counts: Tensor
+    likelihood: Poisson
+    sensitivity: Tensor
+
+    def emissions(self, x: Tensor) -> Tensor:
+        """e at images x >= 0, (*batch, *image)."""
+        mean = self.operator.forward(x) + self.likelihood.background
+        ratio = torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0)
+        return x * self.operator.adjoint(ratio)
+
+
+def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, subsets: int) -> list[EMSubset]:
+    """Subsets of views i, i + n, ..., in the order of Herman and Meyer; one holds everything.
+
+    Raises:
+        NotImplementedError: if there are several and the operator has no views.
+    """
+    if likelihood.mask is not None:
+        counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
+    axis, parts = operator.view_axis, []
+    for i in herman_meyer(subsets):
+        part = operator.subset(i, subsets) if subsets > 1 else operator
+        seen = counts[(slice(None),) * axis + (slice(i, None, subsets),)]
+        model = likelihood.subset(i, subsets, counts.ndim, axis)
+        parts.append(EMSubset(part, seen, model, _sensitivity(part, seen, model)))
+    return parts
+
+
+def uniform_image(parts: list[EMSubset]) -> tuple[Tensor, Tensor]:
+    """The uniform image with as many counts as were measured, and which voxels are seen at all, both (*image)."""
+    sensitivity = torch.stack([part.sensitivity for part in parts]).sum(0)
+    seen = sensitivity > GRAZING * sensitivity.max()
+    ones = seen.to(sensitivity.dtype)
+    # By the sensitivity: in list mode sum(A x) is not to be had from the events.
+    counts = sum(float(part.counts.double().sum()) for part in parts)
+    return ones * counts / max(float((sensitivity * ones).double().sum()), torch.finfo(torch.float32).tiny), seen
+
+
+def em_step(part: EMSubset, x: Tensor, seen: Tensor) -> Tensor:
+    """argmax of the minorant of one subset; voxels of little sensitivity in it stay as they are."""
+    here = part.sensitivity > GRAZING * part.sensitivity.max()
+    return torch.where(here, part.emissions(x) / torch.where(here, part.sensitivity, 1.0), x) * seen
+
+
+def _sensitivity(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:
+    if likelihood.mask is not None:
+        return operator.adjoint((counts.new_ones(()) * likelihood.mask).expand_as(counts).contiguous())
+    own = getattr(operator, "sensitivity", None)
+    return operator.adjoint(torch.ones_like(counts)) if own is None else own()

@@ -1,0 +1,104 @@
+import pytest
+import torch
+
+from scoreinv import solve
+from scoreinv.operators import Gaussian, LinearOperator, Poisson
+from scoreinv.operators.em import em_subsets
+from scoreinv.priors import GaussianPrior, IntensityMap
+from scoreinv.samplers import Problem
+from scoreinv.samplers.guidance import MAPEM
+
+
+class Rows(LinearOperator):
+    """A matrix >= 0 whose rows are views."""
+
+    counts = True
+
+    def __init__(self, matrix):
+        super().__init__((matrix.shape[1],), (matrix.shape[0],))
+        self.matrix = matrix
+
+    def _apply(self, x):
+        return x @ self.matrix.mT
+
+    def _adjoint(self, y):
+        return y @ self.matrix
+
+    def subset(self, i, n):
+        return Rows(self.matrix[i::n])
+
+
+@pytest.fixture
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    A = Rows(torch.rand(24, 6, generator=generator))
+    truth = torch.tensor([0.0, 5.0, 20.0, 1.0, 40.0, 10.0])
+    likelihood = Poisson(torch.full((24,), 0.5))
+    y = likelihood.simulate(A(truth), generator)
+    prior = GaussianPrior(torch.full((6,), 1.0), 0.25).scaled(IntensityMap(10.0))
+    return Problem(A, y, likelihood, prior)
+
+
+def guided(problem, guidance, z, sigma=0.3, history=None):
+    return guidance(z, sigma, problem, {} if history is None else history, None)
+
+
+def image_and_slope(problem, estimate, sigma):
+    """The image found, and the gradient of the penalised negative log-likelihood there."""
+    prior, A = problem.prior, problem.operator
+    x, anchor = (prior.intensity.to_image(v) for v in (estimate.x0, estimate.prior))
+    g, _ = problem.likelihood.quadratic(A.forward(x), problem.measurements)
+    beta = 1 / (prior.intensity.scale * prior.error(sigma)) ** 2
+    return x, A.adjoint(g) + beta * (x - anchor.clamp(min=0))
+
+
+def test_many_iterations_end_at_the_penalised_maximum(problem):
+    z = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    x, slope = image_and_slope(problem, guided(problem, MAPEM(iterations=3000), z), 0.3)
+    assert bool((x >= 0).all())
+    assert float((x * slope).abs().max()) < 2e-2
+    assert float(slope.min()) > -2e-3
+
+
+def test_every_iteration_raises_the_penalised_likelihood(problem):
+    z = torch.randn(1, 6, generator=torch.Generator().manual_seed(1))
+    values = []
+    for n in (1, 2, 4, 8, 16, 64):
+        estimate = guided(problem, MAPEM(iterations=n), z)
+        prior, A = problem.prior, problem.operator
+        x, anchor = (prior.intensity.to_image(v) for v in (estimate.x0, estimate.prior))
+        beta = 1 / (prior.intensity.scale * prior.error(0.3)) ** 2
+        misfit = problem.likelihood.negative_log(A.forward(x), problem.measurements, 1)
+        values.append(float(misfit + beta * (x - anchor.clamp(min=0)).square().sum() / 2))
+    assert values == sorted(values, reverse=True)
+
+
+def test_subsets_hold_all_data_and_go_on_where_they_stopped(problem):
+    parts = em_subsets(problem.operator, problem.measurements, problem.likelihood, 4)
+    whole = em_subsets(problem.operator, problem.measurements, problem.likelihood, 1)[0]
+    torch.testing.assert_close(sum(part.sensitivity for part in parts), whole.sensitivity)
+    history = {}
+    for expected in (3, 2, 1, 0):
+        guided(problem, MAPEM(iterations=3, subsets=4), torch.ones(1, 6), history=history)
+        assert history["subset"] == expected
+
+
+def test_subsets_come_near_the_same_image(problem):
+    z = torch.randn(1, 6, generator=torch.Generator().manual_seed(1))
+    one, many = (guided(problem, MAPEM(iterations=400, subsets=n), z).x0 for n in (1, 4))
+    torch.testing.assert_close(one, many, rtol=0.25, atol=0.1)
+
+
+def test_solve_finds_scale_and_counts_by_itself(problem):
+    prior = GaussianPrior(torch.full((6,), 0.4), 0.3).scaled(IntensityMap(percentile=100.0))
+    result = solve(problem.operator, problem.measurements, prior, method="map-em", steps=10, samples=4, progress=False)
+    assert result.config["likelihood"]["type"] == "Poisson"
+    assert 15 < result.config["intensity"]["scale"] < 80
+    assert float(result.samples.min()) >= 0
+    predicted = problem.operator(result.mean)
+    assert float((predicted - problem.measurements).norm() / problem.measurements.norm()) < 0.2
+
+
+def test_counts_of_another_kind_are_refused(problem):
+    with pytest.raises(ValueError, match=r"MAPEM: likelihood is Gaussian.* expected Poisson"):
+        solve(problem.operator, problem.measurements, problem.prior, likelihood=Gaussian(1.0), method="map-em", steps=2)
