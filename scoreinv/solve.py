@@ -30,7 +30,8 @@ from scoreinv.samplers import (
     start,
     walk,
 )
-from scoreinv.samplers.guidance import Guidance, Quadratic
+from scoreinv.samplers.guidance import Guidance
+from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.loop import Callback
 
 SCALE_ITERATIONS = 5

@@ -11,7 +11,6 @@ from scoreinv.samplers.guidance.mbir import MBIR
 from scoreinv.samplers.guidance.mcg import MCG
 from scoreinv.samplers.guidance.pigdm import PiGDM
 from scoreinv.samplers.guidance.pocs import POCS
-from scoreinv.samplers.guidance.quadratic import Quadratic
 
 __all__ = [
     "DAPS",
@@ -26,5 +25,4 @@ __all__ = [
     "Guidance",
     "LoRA",
     "PiGDM",
-    "Quadratic",
 ]

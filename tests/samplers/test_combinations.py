@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from toys import Columns, random, unet
 
-from scoreinv.operators import Gaussian
+from scoreinv.operators import Gaussian, Poisson
 from scoreinv.priors import (
     EDM,
     VE,
@@ -37,7 +37,7 @@ from scoreinv.samplers import (
     steppers,
     walk,
 )
-from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM
+from scoreinv.samplers.guidance import DAPS, DDS, DPS, MAPEM, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM
 
 GUIDANCES = [DDS(), DPS(), DPSShift(), MCG(), DiffPIR(), PiGDM(), PiGDM("jacobian", 3), DAPS(2), POCS(), MBIR()]
 TUNED = [DDS(tune="discrepancy"), DDS(tune="sure"), DDS(gamma=1.0), DDS(adapt=LoRA(steps=1))]
@@ -105,13 +105,16 @@ COMBINATIONS = {
 }
 
 
-def runs(guidance, stepper, kind, shape=None, noise=0.05):
+def runs(guidance, stepper, kind, shape=None):
     """Walk three levels with two samples: they come back in their shape and dtype, or the loop says why not."""
     shape = shape or ((4, 16, 16) if "volume" in kind else (16, 16))
     dtype = torch.complex64 if "complex" in kind else torch.float32
     A = Columns(shape, (*shape[:-1], shape[-1] // 2), dtype, dtype)
     coupling = TVz() if "volume" in kind and guidance.couples else None
-    p = Problem(A, A(0.5 * random(*shape, dtype=dtype)), Gaussian(noise), PRIORS[kind](), coupling)
+    y, likelihood = A(0.5 * random(*shape, dtype=dtype)), Gaussian(0.05)
+    if isinstance(guidance, MAPEM):
+        y, likelihood = y.abs().mul(20).round(), Poisson(0.1)
+    p = Problem(A, y, likelihood, PRIORS[kind](), coupling)
     source = NoiseSource(0, shape, dtype)
     state = walk(p, guidance, stepper, schedules.edm(3, 5.0, 0.05), source, [0, 1], start(source, 5.0, [0, 1]))
     assert state.z.shape == (2, *shape)
@@ -121,6 +124,12 @@ def runs(guidance, stepper, kind, shape=None, noise=0.05):
 @pytest.mark.parametrize(("g", "s", "kind"), sorted(COMBINATIONS), ids=lambda v: v if isinstance(v, str) else None)
 def test_any_stepper_guidance_and_prior_run_together(g, s, kind):
     runs(GUIDANCES[g], STEPPERS[s], kind)
+
+
+@pytest.mark.parametrize("stepper", STEPPERS, ids=repr)
+@pytest.mark.parametrize("kind", ["gaussian", "unet", "vp", "tiled", "volume, network", "volume, planes"])
+def test_counts_run_with_any_stepper_and_real_prior(stepper, kind):
+    runs(MAPEM(2), stepper, kind)
 
 
 @pytest.mark.parametrize("guidance", TUNED[:3], ids=repr)
@@ -184,5 +193,5 @@ def test_rescaling_operator_data_and_noise_changes_nothing(guidance):
 
 
 def test_every_guidance_and_stepper_is_tried():
-    assert {type(g).__name__ for g in GUIDANCES} == set(guidance.__all__) - {"Guidance", "LoRA"}
+    assert {type(g).__name__ for g in [*GUIDANCES, MAPEM()]} == set(guidance.__all__) - {"Guidance", "LoRA"}
     assert {type(s).__name__ for s in STEPPERS} == set(steppers.__all__) - {"Denoise", "Stepper", "TwistedSMC"}
