@@ -79,6 +79,8 @@ class Likelihood(ABC):
 
     def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
         """Raise ValueError or TypeError if y, or a tensor of this model, cannot belong to data of this shape."""
+        if self.mask is not None and not bool((self.mask > 0).any()):
+            raise ValueError(f"{type(self).__name__}: mask is 0 everywhere, expected at least one good datum")
         precision = y.real.dtype if y.is_complex() else y.dtype
         for name, value in self._tensors().items():
             what = f"{type(self).__name__}: {name}"
@@ -182,6 +184,7 @@ class Poisson(Likelihood):
             raise ValueError(f"Poisson: background must be finite counts >= 0, got {_range(self.background)}")
 
     def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
+        _check_real(self, y)
         super().check(y, shape)
         good = torch.ones_like(y, dtype=torch.bool) if self.mask is None else (self.mask > 0).expand_as(y)
         counts, background = y[good], torch.as_tensor(self.background).expand_as(y)[good]
@@ -230,6 +233,13 @@ class Poisson(Likelihood):
         return torch.poisson((expected + self.background).clamp(min=0), generator=generator)
 
 
+def _check_real(likelihood: Likelihood, y: Tensor) -> None:
+    if y.is_complex():
+        raise TypeError(
+            f"{type(likelihood).__name__}: measurements are {y.dtype}, expected counts; take Gaussian(sigma)"
+        )
+
+
 class TransmissionPoisson(Likelihood):
     """Counts behind an absorber, y ~ Poisson(I exp(-l) + b), with l = A x the expected line integrals.
 
@@ -261,6 +271,7 @@ class TransmissionPoisson(Likelihood):
                 raise ValueError(f"TransmissionPoisson: {name} must be finite counts >= 0, got {_range(value)}")
 
     def check(self, y: Tensor, shape: tuple[int, ...]) -> None:
+        _check_real(self, y)
         super().check(y, shape)
         good = torch.ones_like(y, dtype=torch.bool) if self.mask is None else (self.mask > 0).expand_as(y)
         if bool((good & (y < 0)).any()):

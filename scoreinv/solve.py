@@ -87,7 +87,7 @@ def solve(
         ValueError, TypeError: if shapes, dtypes, units or names do not fit together.
         Diverged: if the state is not finite any more; it carries the last finite one.
     """
-    _check_settings(prior, likelihood, method, steps, samples, max_slices, schedule)
+    _check_settings(prior, likelihood, method, guidance, stepper, steps, samples, seed, max_slices, schedule)
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(operator, measurements)
     likelihood.check(measurements, operator.out_shape)
@@ -138,8 +138,11 @@ def _check_settings(
     prior: Prior,
     likelihood: Likelihood | None,
     method: str,
+    guidance: Guidance | None,
+    stepper: Stepper | None,
     steps: int,
     samples: int,
+    seed: int,
     max_slices: int | None,
     schedule: Tensor | None,
 ) -> None:
@@ -147,6 +150,16 @@ def _check_settings(
         raise ValueError(f"solve: no method {method!r}; expected one of {sorted(METHODS)}")
     if likelihood is not None and not isinstance(likelihood, Likelihood):
         raise TypeError(f"solve: likelihood is {likelihood!r}, expected a noise model such as Gaussian({likelihood!r})")
+    for name, part, kind, example in (
+        ("guidance", guidance, Guidance, "DDS()"),
+        ("stepper", stepper, Stepper, "DDIM()"),
+    ):
+        if part is not None and not isinstance(part, kind):
+            raise TypeError(
+                f"solve: {name} is {part!r}, expected an object such as {example}; names of presets go to method"
+            )
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"solve: seed is {seed!r}, expected a whole number of at least 0")
     if not isinstance(prior, Prior):
         raise TypeError(f"solve: prior is {prior!r}, expected a Prior; load_prior({prior!r}) makes one of a name")
     for name, value in (
@@ -154,8 +167,8 @@ def _check_settings(
         ("samples", samples),
         ("max_slices", 1 if max_slices is None else max_slices),
     ):
-        if value < 1:
-            raise ValueError(f"solve: {name} is {value}, expected at least 1")
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"solve: {name} is {value}, expected a whole number of at least 1")
     if schedule is not None and not isinstance(schedule, Tensor):
         raise TypeError(f"solve: schedule is {type(schedule).__name__}, expected a tensor of sigmas; use torch.tensor")
 
@@ -249,12 +262,19 @@ def _lift(prior: Prior, operator: LinearOperator, slice_axis: int, max_slices: i
             f"solve: {prior} gives images in {prior.intensity.unit}, {operator} takes {unit}; "
             "choose a prior of the operator's modality"
         )
+    if unit is not None and prior.intensity == IntensityMap():
+        log.warning(
+            "solve: %s says nothing of units; its network units are taken for those of the image (%s). Give it an "
+            "IntensityMap if they are not",
+            prior,
+            unit,
+        )
     _check_voxels(prior, operator, slice_axis)
     if prior.channels > 1 and not operator.in_dtype.is_complex:
         if operator.in_shape[:-2] != (prior.channels,):
             raise ValueError(
-                f"solve: {prior} has {prior.channels} channels, {operator} takes {operator.in_shape}; expected "
-                f"({prior.channels}, y, x)"
+                f"solve: {prior} is of complex images or of {prior.channels} channels, {operator} takes real "
+                f"{operator.in_shape}; expected ({prior.channels}, y, x), or an operator of its modality"
             )
         return prior
     if prior.ndim == 2 and len(operator.in_shape) == 3:

@@ -181,12 +181,23 @@ def _measured(settings: MRISettings) -> list[Measured]:
     images = []
     for k in found:
         if k.noise is None:
-            log.info("the file has no noise scan; the outermost tenth of the samples stands for one")
-        data, matrix = prewhiten(k.data, _outermost(k) if k.noise is None else k.noise)
-        calibration = None if k.calibration is None else torch.tensordot(matrix, k.calibration, 1)
-        k = replace(k, data=data, calibration=calibration, noise=None)
-        images.append(Measured(*_calibrated(k, 1.0, settings.coils)))
+            sigma = float(torch.view_as_real(_outermost(k)).square().mean().sqrt())
+            log.info("no noise scan; the outermost tenth of the samples is taken for noise, sigma = %.4g", sigma)
+        else:
+            k, sigma = _whitened(k, k.noise)
+        if k.voxel_size is None:
+            log.warning("the voxel size is unknown; NIfTI files say 1 mm")
+        images.append(Measured(*_calibrated(k, sigma, settings.coils)))
     return images
+
+
+def _whitened(k: KSpace, noise: Tensor) -> tuple[KSpace, float]:
+    """k-space of independent channels of equal noise, in its own unit, and their sigma."""
+    _, matrix = prewhiten(k.data, noise)
+    sigma = float(torch.linalg.det(matrix).abs() ** (-1 / len(matrix)))  # so that the channels' mean gain is 1
+    matrix = sigma * matrix
+    calibration = None if k.calibration is None else torch.tensordot(matrix, k.calibration, 1)
+    return replace(k, data=torch.tensordot(matrix, k.data, 1), calibration=calibration, noise=None), sigma
 
 
 def _outermost(k: KSpace) -> Tensor:
@@ -290,7 +301,6 @@ def _joined(images: Sequence[Tensor]) -> Tensor:
 
 def _placed(k_spaces: Sequence[KSpace], image: Tensor) -> Image:
     if k_spaces[0].voxel_size is None:
-        log.warning("the voxel size is unknown; NIfTI files say 1 mm")
         k_spaces = [replace(k, voxel_size=(1.0, 1.0, 1.0)) for k in k_spaces]
     if len(k_spaces) == 1:
         return k_spaces[0].place(image)

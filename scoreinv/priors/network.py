@@ -91,8 +91,17 @@ class NetworkPrior(Prior):
             weight: of the reference: 0 ignores it, 1 believes it, more exaggerates it.
 
         Raises:
-            ValueError: if the network was not trained with a reference.
+            TypeError: if the reference is not a real tensor of two or three axes.
+            ValueError: if the network was not trained with a reference, or the weight is negative.
         """
+        if not isinstance(reference, Tensor) or reference.is_complex() or reference.ndim not in (2, 3):
+            kind = f"{reference.dtype} {tuple(reference.shape)}" if isinstance(reference, Tensor) else type(reference)
+            raise TypeError(
+                f"{self}.conditioned: reference is {kind}, expected a real tensor (y, x) or (slices, y, x); take "
+                ".abs() of a complex image, torch.from_numpy of an array"
+            )
+        if not weight >= 0:
+            raise ValueError(f"{self}.conditioned: weight is {weight}, expected at least 0")
         if self._references == 0:
             raise ValueError(
                 f"{self}.conditioned: the network takes {self.channels} channels, all of them the image's; expected "
@@ -153,6 +162,12 @@ class NetworkPrior(Prior):
         if self._reference is None:
             return self.parametrisation.denoise(self._untold, images, sigma)
         reference = self._reference.to(images).reshape(-1, 1, *self._reference.shape[-2:])
+        size = images.shape[-2] - padding[3], images.shape[-1] - padding[1]
+        if tuple(reference.shape[-2:]) != size:
+            raise ValueError(
+                f"{self}: the reference has slices of {tuple(reference.shape[-2:])}, the image of {size}; resample the "
+                "reference onto the image's grid"
+            )
         reference = nn.functional.pad(reference, padding, value=self.air)
         # The parts of a complex image, or a lone image and its twin, share one reference.
         reference = reference.repeat_interleave(len(images) // len(reference), 0)

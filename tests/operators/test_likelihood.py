@@ -239,3 +239,14 @@ def test_repr_tells_the_settings():
         "Gaussian(mask=values from 1 to 1, sigma=values from 0.5 to 2)"
     )
     assert repr(TransmissionPoisson(1e4)) == "TransmissionPoisson(photons=10000, background=0)"
+
+
+@pytest.mark.parametrize("likelihood", [Poisson(1.0), TransmissionPoisson(10.0)], ids=repr)
+def test_complex_data_are_no_counts(likelihood):
+    with pytest.raises(TypeError, match=r"measurements are torch.complex64, expected counts; take Gaussian"):
+        likelihood.check(torch.ones(4, dtype=torch.complex64), (4,))
+
+
+def test_a_mask_without_any_good_datum_is_named():
+    with pytest.raises(ValueError, match="mask is 0 everywhere, expected at least one good datum"):
+        Gaussian(1.0, torch.zeros(4)).check(torch.ones(4), (4,))

@@ -15,7 +15,7 @@ from scoreinv.operators import (
     Volume,
 )
 from scoreinv.priors import GaussianPrior, IntensityMap, NetworkPrior, PerpendicularPlanes, SliceWise
-from scoreinv.samplers import METHODS, Diverged, NoiseSource, Problem, TVz, start, walk
+from scoreinv.samplers import DDIM, METHODS, Diverged, NoiseSource, Problem, TVz, start, walk
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,13 @@ def small(scan, prior, **changes):
     operator, y, _ = scan
     settings = {"likelihood": Gaussian(0.02), "steps": 4, "progress": False}
     return solve(operator, y, prior, **settings | changes)
+
+
+class Flat(GaussianPrior):
+    """Of slices, in no unit."""
+
+    def __init__(self):
+        super().__init__(torch.zeros(32, 32), 0.02)
 
 
 class Pick(LinearOperator):
@@ -304,9 +311,13 @@ def test_the_default_schedule_fits_the_scale_of_the_prior(tau, mean):
     ("changes", "error", "message"),
     [
         ({"likelihood": 0.02}, TypeError, r"likelihood is 0.02, expected a noise model such as Gaussian\(0.02\)"),
-        ({"samples": 0}, ValueError, "samples is 0, expected at least 1"),
-        ({"steps": 0}, ValueError, "steps is 0, expected at least 1"),
-        ({"max_slices": 0}, ValueError, "max_slices is 0, expected at least 1"),
+        ({"samples": 0}, ValueError, "samples is 0, expected a whole number of at least 1"),
+        ({"steps": 0}, ValueError, "steps is 0, expected a whole number of at least 1"),
+        ({"steps": 2.5}, ValueError, "steps is 2.5, expected a whole number"),
+        ({"seed": -1}, ValueError, "seed is -1, expected a whole number of at least 0"),
+        ({"guidance": "dps"}, TypeError, r"guidance is 'dps', expected an object such as DDS\(\); names of presets go"),
+        ({"stepper": DDIM}, TypeError, r"stepper is .*, expected an object such as DDIM\(\)"),
+        ({"max_slices": 0}, ValueError, "max_slices is 0, expected a whole number of at least 1"),
         ({"schedule": [1.0, 0.0]}, TypeError, "schedule is list, expected a tensor"),
         ({"init": torch.zeros(3, 6, 32, 32)}, ValueError, "init has shape .* expected one image"),
     ],
@@ -314,6 +325,12 @@ def test_the_default_schedule_fits_the_scale_of_the_prior(tau, mean):
 def test_bad_settings_are_named(scan, prior, changes, error, message):
     with pytest.raises(error, match=message):
         small(scan, prior, **changes)
+
+
+def test_a_prior_that_says_nothing_of_units_is_mentioned(scan, caplog):
+    with caplog.at_level(logging.WARNING, "scoreinv"):
+        small(scan, SliceWise(Flat()), steps=1)
+    assert "says nothing of units; its network units are taken for those of the image (1/mm)" in caplog.text
 
 
 def test_a_prior_by_name_says_how_to_load_it(scan):
@@ -368,5 +385,5 @@ def test_channels_of_a_network_are_not_slices():
     )
     assert result.samples.shape == (3, 3, 8, 8)
     assert result.config["coupling"] is None
-    with pytest.raises(ValueError, match=r"has 3 channels, .* expected \(3, y, x\)"):
+    with pytest.raises(ValueError, match=r"of 3 channels, .* expected \(3, y, x\)"):
         solve(Pick((4, 8, 8)), torch.ones(4, 8, 3), prior, likelihood=Gaussian(0.1), progress=False)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreinv._torchvision import declare_missing_operators
 from scoreinv.priors.checkpoints.files import Checkpoint, checked, load_file
 from scoreinv.priors.vp import cosine_betas, linear_betas, scaled_linear_betas
 
@@ -79,6 +80,11 @@ def vp(scheduler: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: for other schedules or predictions.
     """
+    if not isinstance(scheduler, Mapping):
+        raise ValueError(
+            f"read_checkpoint: scheduler is {scheduler!r}, expected its values such as {{'beta_schedule': 'linear'}}; "
+            "--set 'scheduler={beta_schedule: linear, prediction_type: epsilon}'"
+        )
     name = str(scheduler.get("_class_name", "the scheduler"))
     if "_class_name" in scheduler and not {"beta_schedule", "trained_betas"} & set(scheduler):
         raise ValueError(f"read_checkpoint: {name} has no betas; expected the scheduler of a VP network (DDPM or DDIM)")
@@ -112,6 +118,7 @@ def _betas(scheduler: Mapping[str, Any], name: str) -> list[float]:
 
 
 def _arguments(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    declare_missing_operators()
     from diffusers import UNet2DModel
 
     name = config.get("_class_name", "UNet2DModel")

@@ -40,7 +40,12 @@ def import_checkpoint(
 
     Raises:
         FileNotFoundError, ValueError: as `read_checkpoint`.
+        ValueError: if data_std or the scale is not above 0.
     """
+    if not data_std > 0 or (intensity is not None and not intensity.scale > 0):
+        raise ValueError(
+            f"import_checkpoint: data_std {data_std:g}, {intensity}; expected both data_std and the scale above 0"
+        )
     checkpoint = read_checkpoint(path, family, **arguments)
     network = checkpoint.build()
     prior = NetworkPrior(

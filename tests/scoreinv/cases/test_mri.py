@@ -4,8 +4,9 @@ import torch
 
 from scoreinv.baselines import cg_sense
 from scoreinv.cases import load_case
+from scoreinv.cases.mri import _whitened
 from scoreinv.config import MRISettings, resolve
-from scoreinv.io import write_cfl, write_image
+from scoreinv.io import KSpace, write_cfl, write_image
 from scoreinv.metrics import psnr
 from scoreinv.operators import CartesianMRI, NonCartesianMRI, Stack, sampling, simulated_coils
 
@@ -139,3 +140,16 @@ class TestRefusals:
     def test_two_sources(self):
         tree = {"input": {"k_space": "a.h5", "volume": "b.nii"}}
         assert "input.k_space and input.volume are both given" in self.problem(tree)
+
+
+def test_noise_scans_make_channels_alike_and_keep_the_unit():
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.eye(4, dtype=torch.complex64) + 0.3 * torch.randn(4, 4, dtype=torch.complex64, generator=generator)
+    white = torch.randn(2, 4, 4000, dtype=torch.complex64, generator=generator)
+    noise, more = 0.05 * torch.tensordot(mixing, white.movedim(1, 0), 1).movedim(1, 0)
+    data = more.reshape(4, 40, 100)
+    k, sigma = _whitened(KSpace(data, mask=torch.ones(40, 100, dtype=torch.bool), noise=noise), noise)
+    flat = k.data.flatten(1)
+    covariance = flat @ flat.mH / (2 * flat.shape[1])
+    torch.testing.assert_close(covariance, sigma**2 * torch.eye(4, dtype=torch.complex64), atol=0.1 * sigma**2, rtol=0)
+    assert 0.02 < sigma < 0.06

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -351,6 +352,23 @@ class TestConditioned:
         lifted = SliceWise(self.prior().conditioned(noisy(2, 8, 8)))
         with pytest.raises(ValueError, match="the reference has 2 slices"):
             lifted.denoise(noisy(5, 8, 8), 0.4)
+
+    @pytest.mark.parametrize(
+        ("reference", "weight", "says"),
+        [
+            (np.zeros((8, 8)), 1.0, "expected a real tensor"),
+            (torch.zeros(8, 8, dtype=torch.complex64), 1.0, "expected a real tensor"),
+            (torch.zeros(8), 1.0, "expected a real tensor"),
+            (torch.zeros(8, 8), -1.0, "weight is -1.0, expected at least 0"),
+        ],
+    )
+    def test_references_that_are_none_are_named(self, reference, weight, says):
+        with pytest.raises((TypeError, ValueError), match=says):
+            self.prior().conditioned(reference, weight)
+
+    def test_a_reference_of_another_size_is_named(self):
+        with pytest.raises(ValueError, match=r"slices of \(16, 16\), the image of \(8, 8\); resample"):
+            self.prior().conditioned(noisy(16, 16)).denoise(noisy(8, 8), 0.4)
 
     def test_a_network_that_never_saw_a_reference_refuses_one(self, network_prior):
         with pytest.raises(ValueError, match="takes 1 channels, all of them the image's"):

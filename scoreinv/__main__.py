@@ -1,0 +1,5 @@
+"""`python -m scoreinv` is the `scoreinv` command."""
+
+from scoreinv.cli import main
+
+main()
