@@ -1,5 +1,6 @@
 """Classical and learned reconstructions to compare with."""
 
+from scoreinv.baselines import deepsparse
 from scoreinv.baselines.cg_sense import cg_sense
 from scoreinv.baselines.cgls import cgls
 from scoreinv.baselines.fdk import fdk
@@ -8,7 +9,7 @@ from scoreinv.baselines.sart import sart
 from scoreinv.baselines.tv import tv
 from scoreinv.baselines.zero_filled import zero_filled
 
-__all__ = ["cg_sense", "cgls", "fdk", "l1_wavelet", "sart", "tv", "zero_filled"]
+__all__ = ["cg_sense", "cgls", "deepsparse", "fdk", "l1_wavelet", "sart", "tv", "zero_filled"]
 
 # By what they reconstruct.
 CT = ("cgls", "fdk", "sart", "tv")
