@@ -289,9 +289,9 @@ class ConeBeamGeometry:
     def project(self, points: ArrayLike) -> NDArray[np.float64]:
         """Pixel coordinates (views, points, 2), each (v, u), of points (points, 3) in mm; NaN behind the source."""
         p = np.asarray(points, dtype=np.float64)
-        # p = source + s (corner - source + i v + j u)  =>  solve for (s, s i, s j).
-        basis = np.stack([_first_pixel(self) - self.sources, self.v_steps, self.u_steps], -1)
-        s = np.linalg.solve(basis[:, None], (p[None] - self.sources[:, None])[..., None])[..., 0]
+        # p = source + s (corner - source + i v + j u)  =>  (s, s i, s j), one small inverse a view.
+        inverse = np.linalg.inv(np.stack([_first_pixel(self) - self.sources, self.v_steps, self.u_steps], -1))
+        s = (p[None] - self.sources[:, None]) @ inverse.transpose(0, 2, 1)
         return np.where(s[..., :1] > 0, s[..., 1:] / np.where(s[..., :1] > 0, s[..., :1], 1.0), np.nan)
 
 

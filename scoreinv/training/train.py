@@ -8,27 +8,24 @@ changes is in the checkpoint: a run that was killed continues as if it had not b
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
-from scoreinv.io import atomic_path
 from scoreinv.priors.architectures import build_network
 from scoreinv.priors.network import NetworkPrior, bf16_pays
 from scoreinv.priors.parametrisation import EDM, answer
 from scoreinv.priors.storage import save_prior
 from scoreinv.training.card import card
+from scoreinv.training.checkpoint import read_checkpoint, save_checkpoint, write_settings
 from scoreinv.training.data import MODALITIES, load_groups
+from scoreinv.training.meter import Meter
 from scoreinv.training.modality import Modality
 from scoreinv.training.settings import NetworkSettings, Phase, TrainSettings
 from scoreinv.training.slices import CropSampler, rng_of
@@ -36,8 +33,7 @@ from scoreinv.training.slices import CropSampler, rng_of
 log = logging.getLogger("scoreinv")
 
 VALIDATION_SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-# Sections that change nothing of the weights: they may differ when a run is continued.
-_WITHOUT_EFFECT = ("name", "description", "licences", "checkpoint_every")
+_PARTS = ("network", "average", "optimizer")
 
 
 def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkPrior:
@@ -59,7 +55,7 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
     half = settings.precision == "bf16" or (settings.precision == "auto" and bf16_pays(device))
     accelerator = Accelerator(mixed_precision="bf16" if half else "no")
     checkpoint = out / "checkpoint.pt"
-    saved = _read(checkpoint, settings, accelerator.device) if checkpoint.is_file() else None
+    saved = read_checkpoint(checkpoint, settings, _PARTS, accelerator.device) if checkpoint.is_file() else None
     sampler, validation = load_groups(settings.data, settings.seed)
     modality = MODALITIES[settings.data.kind]
     arguments = network_arguments(settings.network, modality)
@@ -72,16 +68,14 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
 
     step = 0
     if saved is not None:
-        for part, name in ((network, "network"), (average, "average"), (optimizer, "optimizer")):
+        for part, name in zip((network, average, optimizer), _PARTS, strict=True):
             part.load_state_dict(saved[name])
         step = int(saved["step"])
         log.info("continuing from %s at step %d", checkpoint, step)
     total = sum(phase.steps for phase in settings.phases)
-    out.mkdir(parents=True, exist_ok=True)
     if accelerator.is_main_process:
-        with atomic_path(out / "config.yaml") as temporary:
-            temporary.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
-    meter = _Meter(out / "log.jsonl" if accelerator.is_main_process else None, total, progress)
+        write_settings(out, settings)
+    meter = Meter(out / "log.jsonl" if accelerator.is_main_process else None, total, progress)
     while step < total:
         phase = _phase_at(settings.phases, step)
         rng = rng_of(settings.seed, step, accelerator.process_index)
@@ -98,7 +92,7 @@ def train(settings: TrainSettings, out: Path, progress: bool = True) -> NetworkP
         _update_average(average, network, min(settings.ema, (1 + step) / (10 + step)))
         meter.tick(step, float(loss.detach()))
         if accelerator.is_main_process and (step % settings.checkpoint_every == 0 or step == total):
-            _save(checkpoint, settings, step, network, average, optimizer)
+            save_checkpoint(checkpoint, settings, step, network=network, average=average, optimizer=optimizer)
     prior = NetworkPrior(
         average,
         data_std=settings.data_std,
@@ -184,73 +178,3 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
     with torch.no_grad():
         for mean, current in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(current, 1 - decay)
-
-
-def _save(
-    path: Path, settings: TrainSettings, step: int, network: nn.Module, average: nn.Module, optimizer: Any
-) -> None:
-    state = {
-        "settings": settings.model_dump(mode="json"),
-        "step": step,
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
-
-
-def _read(path: Path, settings: TrainSettings, device: torch.device) -> dict[str, Any]:
-    """A checkpoint of the same run; refuses others."""
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
-        raise ValueError(
-            f"train: {path} is damaged or no checkpoint ({type(error).__name__}); remove it or give another --out"
-        ) from error
-    keys = {"settings", "step", "network", "average", "optimizer"}
-    if not isinstance(state, dict) or set(state) != keys:
-        raise ValueError(f"train: {path} is no checkpoint of `scoreinv train`; remove it or give another --out")
-    then, now = (_flat(tree) for tree in (state["settings"], settings.model_dump(mode="json")))
-    for key in sorted(then.keys() | now.keys()):
-        if key.partition(".")[0] not in _WITHOUT_EFFECT and then.get(key) != now.get(key):
-            raise ValueError(
-                f"train: {path} was made with {key} = {then.get(key)}, this run has {now.get(key)}; "
-                f"continue with the settings in {path.parent / 'config.yaml'} or give another --out"
-            )
-    return state
-
-
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    """Values of nested sections by their path, data.voxel_size."""
-    if not isinstance(tree, dict):
-        return {path: tree}
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{path}.{key}" if path else key)
-    return flat
-
-
-class _Meter:
-    """A progress bar, and a line of JSON every hundred steps; silent without a path."""
-
-    def __init__(self, path: Path | None, total: int, progress: bool) -> None:
-        from tqdm import tqdm
-
-        self.path, self.since = path, time.perf_counter()
-        self.losses: list[float] = []
-        self.bar = tqdm(total=total, desc="train", unit="step", disable=not progress or path is None)
-
-    def tick(self, step: int, loss: float) -> None:
-        self.losses.append(loss)
-        self.bar.update(step - self.bar.n)
-        if step % 100 == 0:
-            mean, self.losses = float(np.mean(self.losses)), []
-            self.bar.set_postfix(loss=f"{mean:.4f}")
-            seconds, self.since = time.perf_counter() - self.since, time.perf_counter()
-            if self.path is None:
-                return
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": step, "loss": mean, "seconds": seconds}) + "\n")
