@@ -58,13 +58,19 @@ def run_command(config: Config, out: Out = None, set: Set = None) -> None:
 
 @app.command()
 def train(config: Config, out: Out = None, set: Set = None) -> None:
-    """Train a score network; run again to continue."""
-    from scoreinv.config import load_settings
-    from scoreinv.training import TrainSettings
+    """Train a network, a prior or a baseline, as the configuration names it; run again to continue."""
+    from scoreinv.config import load_training
+    from scoreinv.training import DeepSparseSettings, train_deepsparse
     from scoreinv.training import train as train_prior
 
-    settings = load_settings(TrainSettings, config, set or [])
+    settings = load_training(config, set or [])
     folder = _folder(out or Path("runs") / settings.name)
+    if isinstance(settings, DeepSparseSettings):
+        train_deepsparse(settings, folder)
+        typer.echo(
+            f"The network is in {folder / 'network'}; use it with load_deepsparse or --set start=..."
+        )
+        return
     train_prior(settings, folder)
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")
 

@@ -1,6 +1,7 @@
-"""Training score networks on one's own images."""
+"""Training on one's own images: score networks of priors, and learned baselines."""
 
+from scoreinv.training.deepsparse import DeepSparseSettings, train_deepsparse
 from scoreinv.training.settings import TrainSettings
 from scoreinv.training.train import train
 
-__all__ = ["TrainSettings", "train"]
+__all__ = ["DeepSparseSettings", "TrainSettings", "train", "train_deepsparse"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 Positions = NDArray[np.float64]  # of views, as fractions of the arc, in [0, 1)
 
@@ -41,6 +40,8 @@ def spread(views: int, offset: float) -> Positions:
 
 def match(few: Positions, dense: Positions) -> NDArray[np.intp]:
     """For each of the few one of the dense views, none twice, with the smallest sum of distances around the arc."""
+    from scipy.optimize import linear_sum_assignment
+
     apart = np.abs(few[:, None] - dense)
     _, chosen = linear_sum_assignment(np.minimum(apart, 1 - apart))
     return np.asarray(chosen)
