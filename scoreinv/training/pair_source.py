@@ -1,4 +1,4 @@
-"""Where pairs of volume and scan come from: files of `scoreinv prepare`, and procedural phantoms without end."""
+"""Where pairs of volume and scan come from: files of `write_pair`, and procedural phantoms without end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PhantomSettings(Section):
 class PairSettings(Section):
     """Pairs to train on."""
 
-    folder: Path | None = Field(None, description="of `scoreinv prepare`: files in train/ and validation/")
+    folder: Path | None = Field(None, description="of pairs (`write_pair`): files in train/ and validation/")
     fraction: float = Field(1.0, gt=0, le=1, description="part of the training files that is used")
     phantoms: PhantomSettings = PhantomSettings()
     phantom_share: float = Field(0.5, ge=0, le=1, description="probability of drawing a phantom where both exist")
@@ -53,7 +53,7 @@ class PairSource:
         self.files = _files(settings.folder, "train") if settings.folder else []
         self.files = self.files[: max(1, round(settings.fraction * len(self.files)))]
         if not self.files and not settings.phantoms.number:
-            raise ValueError("train: no data; set data.folder to one of `scoreinv prepare`, or data.phantoms.number")
+            raise ValueError("train: no data; set data.folder to one of pairs, or data.phantoms.number")
         self._phantom = lru_cache(settings.cache)(self._make_phantom)
         self._file = lru_cache(settings.cache)(read_pair)
 
@@ -87,8 +87,8 @@ class PairSource:
 
 def _files(folder: Path, split: str) -> list[Path]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"train: data.folder {folder} does not exist; make it with `scoreinv prepare`")
+        raise FileNotFoundError(f"train: data.folder {folder} does not exist; make it with write_pair")
     files = sorted((folder / split).glob("*.h5"))
     if not files:
-        raise FileNotFoundError(f"train: {folder / split} holds no .h5 file; make them with `scoreinv prepare`")
+        raise FileNotFoundError(f"train: {folder / split} holds no .h5 file; make them with write_pair")
     return files

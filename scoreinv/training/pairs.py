@@ -82,7 +82,7 @@ def read_pair(path: Path) -> Pair:
         raise ValueError(f"{path}: expected line integrals of a cone-beam scan; prepare it again")
     with h5py.File(path) as file:
         if "image" not in file:
-            raise ValueError(f"{path}: lacks /image, the volume to learn from; expected a file of `scoreinv prepare`")
+            raise ValueError(f"{path}: lacks /image, the volume to learn from; expected one of write_pair")
         image = file["image"]
         hu = torch.from_numpy(image[()]).float()
         z, y, x = image.shape
