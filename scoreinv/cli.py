@@ -67,9 +67,7 @@ def train(config: Config, out: Out = None, set: Set = None) -> None:
     folder = _folder(out or Path("runs") / settings.name)
     if isinstance(settings, DeepSparseSettings):
         train_deepsparse(settings, folder)
-        typer.echo(
-            f"The network is in {folder / 'network'}; use it with load_deepsparse or --set start=..."
-        )
+        typer.echo(f"The network is in {folder / 'network'}; use it with load_deepsparse or --set start=...")
         return
     train_prior(settings, folder)
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")
