@@ -38,7 +38,7 @@ class TestFiles:
 
     def test_projections_without_an_image_are_refused(self, tmp_path):
         write_projections(tmp_path / "a.h5", Projections(pair().projections, SCAN.geometry()))
-        with pytest.raises(ValueError, match=r"lacks /image.*scoreinv prepare"):
+        with pytest.raises(ValueError, match=r"lacks /image.*write_pair"):
             read_pair(tmp_path / "a.h5")
 
     def test_views_are_chosen_with_their_geometry(self):
