@@ -46,31 +46,30 @@ def load(settings: PETSettings) -> Case:
         return _list_mode(settings)
     if settings.input.sinogram is not None:
         return _sinogram(settings)
-    return _simulated(settings)
+    return simulate(*_patient(settings.input), settings.scan, settings.lines)
 
 
-def _simulated(settings: PETSettings) -> Case:
-    activity, mu = _patient(settings.input)
+def simulate(activity: Image, mu: Tensor, scan: Scan, lines: Lines) -> Case:
+    """A noisy scan of an activity image >= 0 by rings that cover it; `mu` on its grid, 1/mm."""
     z, y, x = activity.data.shape
     volume = Volume((z, y, x), activity.voxel_size)
     scanner = scanner_around(volume)
-    bins = settings.lines.radial_bins or _bins_across(scanner, volume)
-    reach = settings.lines.max_ring_difference
-    sinogram = Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), settings.lines.span)
+    bins = lines.radial_bins or _bins_across(scanner, volume)
+    reach = lines.max_ring_difference
     parts: dict[str, Any] = {
         "attenuation": mu,
-        "resolution_fwhm": settings.lines.resolution_fwhm,
-        "tof": _tof(volume, settings.scan.tof),
-        "sinogram": sinogram,
+        "resolution_fwhm": lines.resolution_fwhm,
+        "tof": _tof(volume, scan.tof),
+        "sinogram": Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
     }
     truth = activity.data
     seen = PET(scanner, volume, **parts).forward(truth)
     tissue = float((truth > EMITS * truth.max()).sum()) * math.prod(volume.voxel_size)
-    sensitivity = settings.scan.counts * tissue / float(seen.double().sum())
+    sensitivity = scan.counts * tissue / float(seen.double().sum())
     operator = PET(scanner, volume, normalisation=torch.tensor(sensitivity, dtype=torch.float32), **parts)
     expected = sensitivity * seen
-    likelihood = Poisson(contamination(expected, settings.scan.background))
-    counts = likelihood.simulate(expected, torch.Generator().manual_seed(settings.scan.seed))
+    likelihood = Poisson(contamination(expected, scan.background))
+    counts = likelihood.simulate(expected, torch.Generator().manual_seed(scan.seed))
     return Case(operator, counts, likelihood, truth, lying_on(activity), activities(truth))
 
 
@@ -85,7 +84,7 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
         image = read_image(source.volume)
         if float(image.data.min()) < 0:
             raise ValueError(f"input.volume: {source.volume} holds negative values, expected activity >= 0")
-        mu = _body_of_water(image)
+        mu = body_of_water(image)
     if source.attenuation is not None:
         mu = _mu_map(source, tuple(image.data.shape))
     if source.slices is None:
@@ -109,7 +108,7 @@ def phantom(settings: Phantom) -> tuple[Tensor, Tensor]:
     return head_uptake(tissues, settings.seed), attenuation(tissues)
 
 
-def _body_of_water(image: Image) -> Tensor:
+def body_of_water(image: Image) -> Tensor:
     """A mu-map where there is none: water wherever the activity, smoothed over 2 cm, is above 1 % of its 99th
     percentile."""
     sigma = [20 / 2.355 / size for size in image.voxel_size]
