@@ -100,14 +100,14 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
 
 def phantom(settings: Phantom) -> tuple[Tensor, Tensor]:
     """Activity and mu-map (1/mm) of the procedural patient, both (z, y, x)."""
-    from scoreinv import tracer
+    from scoreinv import attenuation, tracer
 
     if settings.region == "body":
         return tracer.body_uptake(settings.seed, settings.shape, settings.voxel_size)
     from scoreinv.head import head
 
     tissues = head(settings.seed, settings.shape, settings.voxel_size)
-    return tracer.head_uptake(tissues, settings.seed), tracer.attenuation(tissues)
+    return tracer.head_uptake(tissues, settings.seed), attenuation.attenuation(tissues)
 
 
 def _body_of_water(image: Image) -> Tensor:
