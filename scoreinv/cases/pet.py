@@ -15,7 +15,7 @@ from torch import Tensor
 from scoreinv.attenuation import WATER, attenuation
 from scoreinv.baselines import osem
 from scoreinv.cases.case import Case, lying_on
-from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom
+from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom, Scan
 from scoreinv.io import Image
 from scoreinv.metrics import activities
 from scoreinv.operators import (
