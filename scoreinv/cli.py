@@ -34,7 +34,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="show where an e
 
 @app.command()
 def demo(
-    modality: Annotated[str, typer.Argument(help="cbct or mri")] = "cbct", out: Out = None, set: Set = None
+    modality: Annotated[str, typer.Argument(help="cbct, mri or pet")] = "cbct", out: Out = None, set: Set = None
 ) -> None:
     """Reconstruct a phantom from a simulated scan by its modality's standard methods and a diffusion prior."""
     from scoreinv.config import DEMOS, RUNS, resolve
@@ -42,8 +42,10 @@ def demo(
 
     if modality not in DEMOS:
         raise ValueError(f"demo: no modality {modality!r}; expected one of {sorted(DEMOS)}")
-    settings = resolve(RUNS[modality], DEMOS[modality], set or [], "demo")
-    run(settings, _folder(out or Path("out/demo" if modality == "cbct" else f"out/demo-{modality}")))
+    folder = out or Path("out/demo" if modality == "cbct" else f"out/demo-{modality}")
+    for tree in DEMOS[modality]:
+        settings = resolve(RUNS[modality], tree, set or [], "demo")
+        run(settings, _folder(folder if len(DEMOS[modality]) == 1 else folder / settings.name))
 
 
 @app.command(name="run")

@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scoreinv.config import ct, mri
+from scoreinv.config import ct, mri, pet
 from scoreinv.config.ct import CTSettings
 from scoreinv.config.loading import ConfigError, dump_settings, load_settings, overridden, read_tree, resolve
 from scoreinv.config.mri import MRISettings
+from scoreinv.config.pet import PETSettings
 from scoreinv.config.sampling import RunSettings, Sampling
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
-RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings, "mri": MRISettings}
-DEMOS: dict[str, dict[str, Any]] = {"cbct": ct.DEMO, "mri": mri.DEMO}
+RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings, "mri": MRISettings, "pet": PETSettings}
+DEMOS: dict[str, tuple[dict[str, Any], ...]] = {"cbct": (ct.DEMO,), "mri": (mri.DEMO,), "pet": pet.DEMO}
 
 
 def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
@@ -45,6 +46,7 @@ __all__ = [
     "CTSettings",
     "ConfigError",
     "MRISettings",
+    "PETSettings",
     "RunSettings",
     "Sampling",
     "dump_settings",

@@ -220,5 +220,5 @@ def test_unknown_modality_lists_those_there_are(tmp_path):
 
 
 def test_demos_are_valid():
-    for modality, tree in DEMOS.items():
-        assert resolve(RUNS[modality], tree).modality == modality
+    for modality, trees in DEMOS.items():
+        assert {resolve(RUNS[modality], tree).modality for tree in trees} == {modality}
