@@ -53,5 +53,6 @@ __all__ = [
     "load_run",
     "load_settings",
     "load_training",
+    "read_tree",
     "resolve",
 ]
