@@ -62,14 +62,14 @@ def run_command(config: Config, out: Out = None, set: Set = None) -> None:
 def train(config: Config, out: Out = None, set: Set = None) -> None:
     """Train a network, a prior or a baseline, as the configuration names it; run again to continue."""
     from scoreinv.config import load_training
-    from scoreinv.training import DeepSparseSettings, train_deepsparse
+    from scoreinv.training import LearnedSettings, train_network
     from scoreinv.training import train as train_prior
 
     settings = load_training(config, set or [])
     folder = _folder(out or Path("runs") / settings.name)
-    if isinstance(settings, DeepSparseSettings):
-        train_deepsparse(settings, folder)
-        typer.echo(f"The network is in {folder / 'network'}; use it with load_deepsparse or --set start=...")
+    if isinstance(settings, LearnedSettings):
+        train_network(settings, folder)
+        typer.echo(f"The network is in {folder / 'network'}; use it with load_network or --set networks.NAME=...")
         return
     train_prior(settings, folder)
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")

@@ -8,7 +8,8 @@ of a coarser scale stand in the middle of the pixels they were made of, and all 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,7 +39,15 @@ def within(volume: Volume, points: Tensor) -> Tensor:
     return ((points - torch.as_tensor(volume.center, dtype=torch.float64)) * 2 / size).float()
 
 
-def shadows(geometry: ConeBeamGeometry, points: Tensor, multiple: int) -> Tensor:
+def over_voxels(volume: Volume, chunk: int, at: Callable[[Tensor], Tensor]) -> Tensor:
+    """What `at` answers to the middles (points, 3) of all voxels, mm, so many at a time; (z, y, x)."""
+    voxels = math.prod(volume.shape)
+    begins = range(0, voxels, chunk)
+    parts = [at(cell_centers(volume, volume.shape, begin, min(begin + chunk, voxels))) for begin in begins]
+    return torch.cat(parts).reshape(volume.shape)
+
+
+def shadows(geometry: ConeBeamGeometry, points: Tensor, multiple: int = 1) -> Tensor:
     """Where points (points, 3) in mm fall on a detector widened to a multiple of pixels; (views, points, 2) float32.
 
     Order is (u, v); -1 and 1 are the outer rims of the first and the last pixel.
@@ -55,28 +64,31 @@ def padded(shape: Sequence[int], multiple: int) -> tuple[int, int]:
     return rows, columns
 
 
-def read_views(maps: Tensor, places: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Largest feature over the views of a scan, at each point's shadow.
+def read_views(
+    maps: Tensor, places: Tensor, seen: Tensor | None = None, pool: Literal["max", "mean"] = "max"
+) -> Tensor:
+    """Largest or mean feature over the views of a scan, at each point's shadow.
 
     Args:
         maps: (batch, views, channels, v, u).
         places: (batch, views, points, 2), as `shadows`; interpolated, 0 outside the detector.
         seen: (batch, views), False for views that are not to be asked; at least one of an item is True.
+        pool: what is kept of the views.
 
     Returns:
         (batch, channels, points).
     """
-    largest: Tensor | None = None
+    if not maps.shape[1]:
+        raise ValueError("read_views: no views, expected maps (batch, views, channels, v, u) with at least one")
+    seen = maps.new_ones(maps.shape[:2], dtype=torch.bool) if seen is None else seen
+    join, nothing = (torch.maximum, -math.inf) if pool == "max" else (torch.add, 0.0)
+    pooled = maps.new_full((1, 1, 1), nothing)
     # View by view: all at once would need their number times the memory.
     for view in range(maps.shape[1]):
         grid = places[:, view, None]
         found = functional.grid_sample(maps[:, view], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
-        if seen is not None:
-            found = found.masked_fill(~seen[:, view, None, None], -math.inf)
-        largest = found if largest is None else torch.maximum(largest, found)
-    if largest is None:
-        raise ValueError("read_views: no views, expected maps (batch, views, channels, v, u) with at least one")
-    return largest
+        pooled = join(pooled, found.masked_fill(~seen[:, view, None, None], nothing))
+    return pooled if pool == "max" else pooled / seen.sum(1)[:, None, None]
 
 
 def read_volume(features: Tensor, fractions: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
+from torch.autograd import gradcheck
 
-from scoreinv.baselines.deepsparse.sampling import cell_centers, read_views, read_volume, shadows, within
+from scoreinv.baselines.learned.points import cell_centers, read_views, read_volume, shadows, within
 from scoreinv.operators import ConeBeamGeometry, Volume
 
 VOLUME = Volume((4, 6, 5), (3.0, 2.0, 2.5), center=(1.0, -4.0, 2.0))
@@ -54,3 +56,29 @@ def test_points_behind_the_source_read_nothing():
     behind = torch.tensor([[0.0, 500.0 * np.sin(0.3), 500.0 * np.cos(0.3)]], dtype=torch.float64)
     places = shadows(GEOMETRY.subset(0, 3), behind, 1)
     assert torch.equal(read_views(torch.ones(1, 1, 1, 13, 18), places[None]), torch.zeros(1, 1, 1))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_gradients_of_reading_views_and_volume_are_right(pool):
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape):
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    maps, features = random(2, 3, 2, 4, 5).requires_grad_(), random(2, 2, 3, 4, 5).requires_grad_()
+    places, fractions = 2.4 * random(2, 3, 7, 2) - 1.2, 2.4 * random(2, 7, 3) - 1.2
+    seen = torch.tensor([[True, False, True], [True, True, True]])
+    assert gradcheck(lambda m: read_views(m, places, seen, pool), maps)
+    assert gradcheck(lambda v: read_volume(v, fractions), features)
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_views_are_pooled_as_asked_and_hidden_ones_left_out(pool):
+    generator = torch.Generator().manual_seed(3)
+    maps, places = torch.randn(2, 4, 3, 6, 7, generator=generator), torch.rand(2, 4, 5, 2, generator=generator)
+    seen = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    found = read_views(maps, places, seen, pool)
+    for item in range(2):
+        read = [read_views(maps[item, None, view, None], places[item, None, view, None])[0] for view in range(4)]
+        some = torch.stack([value for value, asked in zip(read, seen[item], strict=True) if asked])
+        torch.testing.assert_close(found[item], some.amax(0) if pool == "max" else some.mean(0))
