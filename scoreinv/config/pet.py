@@ -79,7 +79,7 @@ class PETSettings(RunSettings):
     scan: Scan = Scan()
     lines: Lines = Lines()
     grid: Grid = Grid()
-    methods: tuple[str, ...] = Field(("osem", "map-em"), min_length=1)
+    methods: tuple[str, ...] = Field(("osem", "bsrem", "map-em"), min_length=1)
     sampling: PETSampling = PETSampling()
 
     @model_validator(mode="after")
