@@ -158,7 +158,7 @@ def _scanner(header: InterfileHeader) -> PETScanner:
             (f"distance between crystals in {_AXIAL} (cm)", pitch / 10),
         ):
             if abs(header.number(key) - wanted) > 1e-5 * wanted:
-                raise ValueError(f"'{key}' is {header.get(key)}, expected {wanted:g}; blocks with gaps are not read")
+                raise ValueError(f"'{key}' is {header.get(key)}, expected {wanted:g}; only sides of one block are read")
     else:
         raise ValueError(f"scanner geometry is {geometry!r}, expected Cylindrical or BlocksOnCylindrical")
     if crystals % per_side:

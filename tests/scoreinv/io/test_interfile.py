@@ -190,7 +190,7 @@ class TestWriting:
         write_interfile_sinogram(tmp_path / "a.hs", torch.zeros(5, 6, 16), POLYGON, Sinogram(5))
         header, key = (tmp_path / "a.hs").read_text(), "Distance between blocks in transaxial direction (cm)"
         (tmp_path / "a.hs").write_text(header.replace(f"{key} := 15.0", f"{key} := 16"))
-        with pytest.raises(ValueError, match="is 16, expected 15; blocks with gaps"):
+        with pytest.raises(ValueError, match="is 16, expected 15; only sides of one block"):
             read_interfile_sinogram(tmp_path / "a.hs")
 
     def test_what_stir_cannot_hold_is_refused_and_nothing_written(self, tmp_path):
