@@ -1,4 +1,4 @@
-"""Images as NIfTI (`.nii`, `.nii.gz`) and MetaImage (`.mha`).
+"""Images as NIfTI (`.nii`, `.nii.gz`) and MetaImage (`.mha`), and CT series of DICOM to read.
 
 Files store axes in any order and direction. A reader permutes and flips them, without interpolation, to the order used
 everywhere in this package: (z, y, x) pointing as closely as possible to the patient's Superior, Posterior and Left. The
@@ -89,13 +89,17 @@ def read_image(path: str | Path) -> Image:
     """Read `.nii`, `.nii.gz` or `.mha`, with its intensity scaling applied and its axes turned to (z, y, x).
 
     Real data become float32, complex NIfTI data complex64. Trailing axes of length 1 are dropped; a 2D file becomes
-    one slice.
+    one slice. A folder is read as a CT series of DICOM (`read_dicom`).
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: for another suffix, a damaged file, more than three axes, several channels, NaN or Inf, or an
             affine that is singular or sheared.
     """
+    if Path(path).is_dir():
+        from scoreinv.io.dicom import read_dicom
+
+        return read_dicom(path)
     path = check_exists(path, SUFFIXES, "an image")
     read = read_metaimage if path.name.lower().endswith(".mha") else _read_nifti
     try:
