@@ -109,9 +109,7 @@ def _places(headers: Slices) -> tuple[Array, Array, Array]:
     return turned[3:], turned[:3], places
 
 
-def _between(
-    headers: Slices, places: Array, normal: Array
-) -> Array:
+def _between(headers: Slices, places: Array, normal: Array) -> Array:
     """The way from one slice to the next, (L, P, S) mm, of slices in order."""
     if len(headers) == 1:
         return normal * float(headers[0][1].SliceThickness)
