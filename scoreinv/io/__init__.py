@@ -1,4 +1,4 @@
-"""Reading and writing: images (NIfTI, MetaImage; DICOM of CT to read), CT projections (HDF5, DataExchange), MR k-space
+"""Reading and writing: images (NIfTI, MetaImage, STIR's Interfile, DICOM), CT projections (HDF5, DataExchange), MR k-space
 (ISMRMRD, fastMRI, BART, NumPy), PET sinograms (STIR's Interfile) and PET list mode (Siemens).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
@@ -11,7 +11,7 @@ from scoreinv.io.bart import read_cfl, write_cfl
 from scoreinv.io.dicom import holds_dicom, patient_id, read_dicom
 from scoreinv.io.fastmri import read_fastmri
 from scoreinv.io.images import Image, phase_path, read_complex_image, read_image, write_image
-from scoreinv.io.interfile import InterfileSinogram, read_interfile_sinogram
+from scoreinv.io.interfile import InterfileSinogram, read_interfile_sinogram, write_interfile_sinogram
 from scoreinv.io.ismrmrd import read_ismrmrd
 from scoreinv.io.kspace import KSpace, place_slices
 from scoreinv.io.projections import (
@@ -51,6 +51,7 @@ __all__ = [
     "read_siemens_list_mode",
     "write_cfl",
     "write_image",
+    "write_interfile_sinogram",
     "write_json",
     "write_projections",
 ]
