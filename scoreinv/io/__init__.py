@@ -1,4 +1,4 @@
-"""Reading and writing: images (NIfTI, MetaImage, STIR's Interfile, DICOM), CT projections (HDF5, DataExchange), MR k-space
+"""Reading and writing: images (NIfTI, MetaImage, Interfile, DICOM), CT projections (HDF5, DataExchange), MR k-space
 (ISMRMRD, fastMRI, BART, NumPy), PET sinograms (STIR's Interfile) and PET list mode (Siemens).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
