@@ -39,9 +39,16 @@ class EMSubset:
 
     def emissions(self, x: Tensor) -> Tensor:
         """e at images x >= 0, (*batch, *image)."""
+        return x * self._likelier(x)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Of the log-likelihood at images x >= 0, (*batch, *image)."""
+        return self._likelier(x) - self.sensitivity
+
+    def _likelier(self, x: Tensor) -> Tensor:
+        """A^T (m y / (A x + b)); where nothing is expected nothing pulls."""
         mean = self.operator.forward(x) + self.likelihood.background
-        ratio = torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0)
-        return x * self.operator.adjoint(ratio)
+        return self.operator.adjoint(torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0))
 
 
 def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, subsets: int) -> list[EMSubset]:
