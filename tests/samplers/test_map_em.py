@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from scoreinv import solve
 from scoreinv.operators import Gaussian, LinearOperator, Poisson
 from scoreinv.operators.em import em_subsets
 from scoreinv.priors import GaussianPrior, IntensityMap
-from scoreinv.samplers import Problem
+from scoreinv.samplers import Problem, RDPz, TVz
 from scoreinv.samplers.guidance import MAPEM
 
 
@@ -102,3 +104,26 @@ def test_solve_finds_scale_and_counts_by_itself(problem):
 def test_counts_of_another_kind_are_refused(problem):
     with pytest.raises(ValueError, match=r"MAPEM: likelihood is Gaussian.* expected Poisson"):
         solve(problem.operator, problem.measurements, problem.prior, likelihood=Gaussian(1.0), method="map-em", steps=2)
+
+
+def test_smooth_coupling_ends_at_the_maximum_with_both_penalties(problem):
+    coupling = RDPz(strength=2.0)
+    estimate = guided(replace(problem, coupling=coupling), MAPEM(iterations=1000), torch.ones(1, 6))
+    x, slope = image_and_slope(problem, estimate, 0.3)
+    scale, r = problem.prior.intensity.scale, problem.prior.error(0.3)
+    slope = slope + coupling.strength / (scale * r) * coupling.quadratic(x / scale, 1)[0]
+    assert float((x * slope).abs().max()) < 2e-2
+    assert float(slope.min()) > -2e-3
+    # It is not what the likelihood and the anchor alone lead to.
+    assert float(image_and_slope(problem, estimate, 0.3)[1].abs().max()) > 0.05
+
+
+def test_linear_coupling_is_its_prox_at_the_end(problem):
+    alone = guided(problem, MAPEM(), torch.ones(1, 6)).x0
+    coupled = guided(replace(problem, coupling=TVz(0.5)), MAPEM(), torch.ones(1, 6)).x0
+    torch.testing.assert_close(coupled, TVz().prox(alone, 0.5 * problem.prior.error(0.3), 1))
+
+
+def test_data_steps_without_a_place_for_a_coupling_say_so(problem):
+    with pytest.raises(ValueError, match=r"DDS.*no place for RDPz.*None or LinearCoupling"):
+        solve(problem.operator, problem.measurements, problem.prior, method="dds", coupling=RDPz(), steps=2)
