@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from scoreinv.io import Image
 from scoreinv.metrics import Scale
-from scoreinv.operators import Likelihood, LinearOperator
+from scoreinv.operators import Likelihood, LinearOperator, Volume
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,11 @@ class Case:
     placed: Callable[[Tensor], Image]
     scale: Scale
     held_out: tuple[LinearOperator, Tensor] | None = None
+
+
+def lying_on(grid: Image | Volume) -> Callable[[Tensor], Image]:
+    """Where results lie: on the image that was scanned, or the grid reconstructed on."""
+    if isinstance(grid, Image):
+        return lambda x: replace(grid, data=x)
+    z, y, x = grid.first_voxel.tolist()
+    return lambda image: Image(image, grid.voxel_size, (z, y, x))
