@@ -51,6 +51,16 @@ class EMSubset:
         return self.operator.adjoint(torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0))
 
 
+def default_subsets(operator: LinearOperator) -> int:
+    """As many as leave four views or more each, but no more than 14; 1 for an operator without views."""
+    subsets = max(1, min(operator.out_shape[operator.view_axis] // 4, 14))
+    try:
+        operator.subset(0, subsets)
+    except NotImplementedError:
+        return 1
+    return subsets
+
+
 def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, subsets: int) -> list[EMSubset]:
     """Subsets of views i, i + n, ..., in the order of Herman and Meyer; one holds everything.
 

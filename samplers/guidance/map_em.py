@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators import Poisson
-from scoreinv.operators.em import EMSubset, em_subsets
+from scoreinv.operators.em import EMSubset, default_subsets, em_subsets
 from scoreinv.samplers.coupling import SmoothCoupling
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.noise import Noise
@@ -35,25 +35,28 @@ class MAPEM(Guidance):
 
     Args:
         iterations: sub-iterations a level, one subset each.
-        subsets: n, of the views; more than 1 need an operator with views.
+        subsets: n, of the views; more than 1 need an operator with views. None takes as many as `osem` does.
     """
 
     iterations: int = 4
-    subsets: int = 1
+    subsets: int | None = None
 
     def __post_init__(self) -> None:
-        within(self, 1, math.inf, "iterations", "subsets")
+        within(self, 1, math.inf, "iterations")
+        if self.subsets is not None:
+            within(self, 1, math.inf, "subsets")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         intensity = problem.prior.intensity
         parts = self._parts(problem)
+        n = len(parts)
         x0 = problem.prior.denoise(z, sigma)
         anchor = intensity.to_image(x0).clamp(min=0)
         x = anchor.clamp(min=FLOOR * intensity.scale)
         first = history.get("subset", 0)
         for k in range(first, first + self.iterations):
-            x = _positive_root(parts[k % self.subsets], x, *self._parabola(x, anchor, sigma, problem), self.subsets)
-        history["subset"] = (first + self.iterations) % self.subsets
+            x = _positive_root(parts[k % n], x, *_parabola(x, anchor, sigma, problem), n)
+        history["subset"] = (first + self.iterations) % n
         guided = intensity.to_network(x)
         if not isinstance(problem.coupling, SmoothCoupling):
             guided = coupled(guided, sigma, problem)
@@ -61,26 +64,27 @@ class MAPEM(Guidance):
         misfit = problem.likelihood.negative_log(A.forward(anchor), problem.measurements, len(A.out_shape))
         return Estimate(guided, (z - guided) / sigma, x0, misfit, self.iterations)
 
-    def _parabola(self, x: Tensor, anchor: Tensor, sigma: float, problem: Problem) -> tuple[Tensor, Tensor]:
-        """(a, beta) of beta |x - a|^2 / 2: the anchor's and the parabola above a smooth coupling at x, together."""
-        scale, r = problem.prior.intensity.scale, problem.prior.error(sigma)
-        beta = torch.full_like(x, 1 / (scale * r) ** 2)
-        if not isinstance(problem.coupling, SmoothCoupling):
-            return anchor, beta
-        g, c = problem.coupling.quadratic(x / scale, len(problem.operator.in_shape))
-        weight = problem.coupling.strength / (scale * r)
-        both = beta + weight * c / scale
-        return (beta * anchor + weight * (c * x / scale - g)) / both, both
-
     def _parts(self, problem: Problem) -> list[EMSubset]:
         if not isinstance(problem.likelihood, Poisson):
             raise ValueError(f"MAPEM: likelihood is {problem.likelihood}, expected Poisson(background) of counts")
         key = f"EM subsets, {self.subsets}"
         if key not in problem.cache:
-            args = problem.operator, problem.measurements, problem.likelihood, self.subsets
-            problem.cache[key] = em_subsets(*args)
+            n = default_subsets(problem.operator) if self.subsets is None else self.subsets
+            problem.cache[key] = em_subsets(problem.operator, problem.measurements, problem.likelihood, n)
         parts: list[EMSubset] = problem.cache[key]
         return parts
+
+
+def _parabola(x: Tensor, anchor: Tensor, sigma: float, problem: Problem) -> tuple[Tensor, Tensor]:
+    """(a, beta) of beta |x - a|^2 / 2: the anchor's and the parabola above a smooth coupling at x, together."""
+    scale, r = problem.prior.intensity.scale, problem.prior.error(sigma)
+    beta = torch.full_like(x, 1 / (scale * r) ** 2)
+    if not isinstance(problem.coupling, SmoothCoupling):
+        return anchor, beta
+    g, c = problem.coupling.quadratic(x / scale, len(problem.operator.in_shape))
+    weight = problem.coupling.strength / (scale * r)
+    both = beta + weight * c / scale
+    return (beta * anchor + weight * (c * x / scale - g)) / both, both
 
 
 def _positive_root(part: EMSubset, x: Tensor, anchor: Tensor, beta: Tensor, n: int) -> Tensor:

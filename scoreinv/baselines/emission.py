@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from scoreinv.baselines.checks import check_measurements
-from scoreinv.operators.em import EMSubset, em_subsets, uniform_image
+from scoreinv.operators.em import EMSubset, default_subsets, em_subsets, uniform_image
 from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
 
@@ -31,7 +31,7 @@ def emission_data(
     if not isinstance(likelihood, Poisson):
         raise TypeError(f"{name}: likelihood is {likelihood}, expected Poisson(background)")
     views = operator.out_shape[operator.view_axis]
-    subsets = max(1, min(views // 4, 14)) if subsets is None else subsets
+    subsets = default_subsets(operator) if subsets is None else subsets
     if iterations < 1 or not 1 <= subsets <= max(views, 1):
         raise ValueError(
             f"{name}: iterations {iterations}, subsets {subsets}; expected iterations >= 1 and 1 <= subsets <= {views} "
