@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scoreinv.priors.base import Prior
 from scoreinv.samplers import schedules
-from scoreinv.samplers.coupling import TVz
+from scoreinv.samplers.coupling import RDPz, TVz
 from scoreinv.samplers.guidance import (
     DAPS,
     DDS,
@@ -72,7 +72,7 @@ class Preset:
     guidance: Guidance
     stepper: Stepper
     schedule: Schedule = STANDARD
-    coupling: TVz | None = None
+    coupling: TVz | RDPz | None = None
 
 
 METHODS = {

@@ -191,9 +191,10 @@ def _couple(
             raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
         if not isinstance(lifted, SliceWise) or isinstance(operator, Stack) or operator.in_shape[lifted.axis] == 1:
             return None
-        if not guidance.couples:
-            return None
-        return replace(preset.coupling or TVz(), axis=lifted.axis)
+        for candidate in (preset.coupling, TVz()):
+            if candidate is not None and isinstance(candidate, guidance.couples):
+                return replace(candidate, axis=lifted.axis)
+        return None
     return coupling
 
 
