@@ -38,7 +38,6 @@ class LinearOperator(ABC):
         unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
         volume: grid of the image; None where its place and voxel size are unknown.
         counts: whether measurements are counts of an emitter, in proportion to the image.
-        counts: whether measurements are counts of an emitter, in proportion to the image.
         view_axis: axis of the measurements along which `subset` takes every n-th.
     """
 
@@ -91,17 +90,23 @@ class LinearOperator(ABC):
             TypeError: if the dtype is not `in_dtype`.
         """
         self.check_image(x)
-        return _Differentiable.apply(x, self._apply, self._adjoint)
+        y: Tensor = _Differentiable.apply(x, self._apply, self._adjoint)
+        self._check_answer("_apply", y, (*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape), self.out_dtype)
+        return y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^H y, (*batch, *out_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
         self.check_measurements(y)
-        return _Differentiable.apply(y, self._adjoint, self._apply)
+        x: Tensor = _Differentiable.apply(y, self._adjoint, self._apply)
+        self._check_answer("_adjoint", x, (*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape), self.in_dtype)
+        return x
 
     def normal(self, x: Tensor) -> Tensor:
         """A^H A x, (*batch, *in_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
         self.check_image(x)
-        return _Differentiable.apply(x, self._normal, self._normal)
+        result: Tensor = _Differentiable.apply(x, self._normal, self._normal)
+        self._check_answer("_normal", result, tuple(x.shape), self.in_dtype)
+        return result
 
     def subset(self, i: int, n: int) -> LinearOperator:
         """The operator of views i, i + n, i + 2n, ... along `view_axis`; only where measurements are made of views."""
@@ -160,6 +165,14 @@ class LinearOperator(ABC):
         if self.device is not None and x.device.type != self.device.type:
             raise ValueError(
                 f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
+            )
+
+    def _check_answer(self, method: str, answer: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """What a subclass computes is looked at too: users write their own."""
+        if tuple(answer.shape) != shape or answer.dtype != dtype:
+            raise ValueError(
+                f"{type(self).__name__}: {method} gives {_text(answer.shape)} {_name(answer.dtype)}, expected "
+                f"{_text(shape)} {_name(dtype)}; correct it, or the shapes and dtypes told to super().__init__"
             )
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:
