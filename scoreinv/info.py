@@ -37,7 +37,8 @@ def describe() -> str:
     for name in bundled_priors():
         prior = load_prior(name)
         sizes = "" if prior.voxel_size is None else ", voxels of {:g} to {:g} mm".format(*prior.voxel_size)
-        lines.append(f"  {name:14}{prior.ndim}D, images in {prior.intensity.unit}{sizes}")
+        unit = "the unit of the data" if prior.intensity.unit is None else prior.intensity.unit
+        lines.append(f"  {name:14}{prior.ndim}D, images in {unit}{sizes}")
     return "\n".join(lines)
 
 
