@@ -12,10 +12,12 @@ from scoreinv.operators.linear import LinearOperator, Stack
 from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
+from scoreinv.operators.neighbours import Neighbours
 from scoreinv.operators.noise_level import k_space_noise
 from scoreinv.operators.pet import PET
 from scoreinv.operators.randoms import crystal_rates
 from scoreinv.operators.rays import RayTransform
+from scoreinv.operators.relative_difference import RelativeDifference
 from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer, mmr_efficiencies
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 from scoreinv.operators.tof import TOF
@@ -33,6 +35,7 @@ __all__ = [
     "LinearOperator",
     "LinesOfResponse",
     "ListModePET",
+    "Neighbours",
     "NonCartesianMRI",
     "PETScanner",
     "ParallelBeamCT",
@@ -40,6 +43,7 @@ __all__ = [
     "Poisson",
     "RayTransform",
     "Rays",
+    "RelativeDifference",
     "Sinogram",
     "Stack",
     "TransmissionPoisson",

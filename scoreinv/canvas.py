@@ -1,6 +1,7 @@
 """The drawing surface of the random anatomies: coordinates of a patient and the shapes painted on them.
 
-A Surface holds coordinates and shapes and leaves to its kind what paint is: a Canvas mixes Hounsfield units in place.
+A Surface holds coordinates and shapes and leaves to its kind what paint is: a Canvas mixes Hounsfield units in place,
+and beside them, where it is told how much each tissue takes up, a radioactive tracer.
 
 Shapes are signed distances (mm, negative inside): ellipsoids, tapered capsules and columns of superellipses. The
 painted fraction of a voxel falls linearly across one voxel around the surface, which approximates partial volume. Noise
@@ -11,8 +12,8 @@ Points are (z, y, x) in mm, towards the patient's Superior, Posterior and Left.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,14 +116,31 @@ class Surface(ABC):
 
 @dataclass
 class Canvas(Surface):
-    """Volume being painted in HU."""
+    """Volume being painted in HU, and in uptake where that is wanted.
 
-    hu: Field
+    Fields: layers, (1 or 2, z, y, x), HU and uptake; uptake, of a tissue from its HU and the organ's name; organ, the
+    name of what is being painted where HU does not tell it.
+    """
+
+    layers: Field
+    uptake: Callable[[float | Field, str | None], float | Field] | None = None
+    organ: str | None = None
+
+    @property
+    def hu(self) -> Field:
+        """Hounsfield units, (z, y, x)."""
+        return np.asarray(self.layers[0])
+
+    def named(self, organ: str) -> Canvas:
+        """This canvas, for painting an organ."""
+        return replace(self, organ=organ)
 
     def mix(self, share: Field, value: float | Field, where: Window = WHOLE) -> None:
-        """Mix value (HU) into a window of the volume."""
-        region = self.hu[where]
-        region += share * (value - region)
+        """Mix value (HU), and the uptake that goes with it, into a window of the volume."""
+        values = [value] if self.uptake is None else [value, self.uptake(value, self.organ)]
+        for layer, painted in zip(self.layers, values, strict=True):
+            region = layer[where]
+            region += share * (painted - region)
 
 
 def smooth_noise(rng: np.random.Generator, axes: Sequence[Field], spacing: float, cells: int) -> Field:

@@ -34,7 +34,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="show where an e
 
 @app.command()
 def demo(
-    modality: Annotated[str, typer.Argument(help="cbct or mri")] = "cbct", out: Out = None, set: Set = None
+    modality: Annotated[str, typer.Argument(help="cbct, mri or pet")] = "cbct", out: Out = None, set: Set = None
 ) -> None:
     """Reconstruct a phantom from a simulated scan by its modality's standard methods and a diffusion prior."""
     from scoreinv.config import DEMOS, RUNS, resolve
@@ -42,8 +42,10 @@ def demo(
 
     if modality not in DEMOS:
         raise ValueError(f"demo: no modality {modality!r}; expected one of {sorted(DEMOS)}")
-    settings = resolve(RUNS[modality], DEMOS[modality], set or [], "demo")
-    run(settings, _folder(out or Path("out/demo" if modality == "cbct" else f"out/demo-{modality}")))
+    folder = out or Path("out/demo" if modality == "cbct" else f"out/demo-{modality}")
+    for tree in DEMOS[modality]:
+        settings = resolve(RUNS[modality], tree, set or [], "demo")
+        run(settings, _folder(folder if len(DEMOS[modality]) == 1 else folder / settings.name))
 
 
 @app.command(name="run")
@@ -60,14 +62,14 @@ def run_command(config: Config, out: Out = None, set: Set = None) -> None:
 def train(config: Config, out: Out = None, set: Set = None) -> None:
     """Train a network, a prior or a baseline, as the configuration names it; run again to continue."""
     from scoreinv.config import load_training
-    from scoreinv.training import DeepSparseSettings, train_deepsparse
+    from scoreinv.training import LearnedSettings, train_network
     from scoreinv.training import train as train_prior
 
     settings = load_training(config, set or [])
     folder = _folder(out or Path("runs") / settings.name)
-    if isinstance(settings, DeepSparseSettings):
-        train_deepsparse(settings, folder)
-        typer.echo(f"The network is in {folder / 'network'}; use it with load_deepsparse or --set start=...")
+    if isinstance(settings, LearnedSettings):
+        train_network(settings, folder)
+        typer.echo(f"The network is in {folder / 'network'}; use it with load_network or --set networks.NAME=...")
         return
     train_prior(settings, folder)
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")

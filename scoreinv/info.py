@@ -25,6 +25,7 @@ def describe() -> str:
     """Versions, devices, methods and bundled priors, a line each."""
     from scoreinv._version import __version__
     from scoreinv.baselines import __all__ as baselines
+    from scoreinv.baselines.networks import bundled_networks
     from scoreinv.priors import bundled_priors, load_prior
     from scoreinv.samplers import METHODS
 
@@ -33,6 +34,7 @@ def describe() -> str:
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     lines.append(f"devices: cpu ({torch.get_num_threads()} threads)" + "".join(f", cuda ({name})" for name in gpus))
     lines.append(f"methods: {', '.join(METHODS)}; to compare with: {', '.join(baselines)}")
+    lines.append(f"learned: {', '.join(bundled_networks()) or 'none bundled'}")
     lines.append("priors:")
     for name in bundled_priors():
         prior = load_prior(name)

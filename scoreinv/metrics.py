@@ -23,6 +23,7 @@ class Scale:
         window: shown from black to white.
         error: largest error shown, to either side.
         unit: of the numbers, for captions.
+        colours: what black to white runs over; matplotlib's name.
     """
 
     read: Callable[[Tensor], Tensor]
@@ -30,6 +31,7 @@ class Scale:
     window: tuple[float, float]
     error: float
     unit: str
+    colours: str = "gray"
 
 
 def to_hu(mu: Tensor) -> Tensor:
@@ -49,6 +51,12 @@ def magnitudes(image: Tensor) -> Scale:
     """Magnitudes, related to the largest of an image that there is; shown up to nearly all of its own."""
     peak, bright = float(image.abs().max()), float(np.percentile(image.abs().cpu().numpy(), 99.5))
     return Scale(torch.abs, peak, (0.0, bright), 0.2 * bright, "of the image")
+
+
+def activities(image: Tensor) -> Scale:
+    """Activity, related to the largest of an image that there is; dark is high, up to nearly all of its own."""
+    peak, bright = float(image.max()), float(np.percentile(image.cpu().numpy(), 99.5))
+    return Scale(lambda x: x, peak, (0.0, bright), 0.4 * bright, "of the image", "gray_r")
 
 
 def psnr(image: Tensor, reference: Tensor, scale: Scale = HOUNSFIELD) -> float:

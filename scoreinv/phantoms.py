@@ -14,7 +14,7 @@ anatomy is sampled. Points are (z, y, x) in mm, towards the patient's Superior, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +32,8 @@ from scoreinv.skeleton import (
     paint_shoulders,
     paint_spine,
 )
+
+Uptake = Callable[[float | Field, str | None], float | Field]
 
 AIR, FAT, WATER = -1000.0, -100.0, 5.0
 
@@ -78,10 +80,17 @@ def body(seed: int, shape: tuple[int, int, int], voxel_size: tuple[float, float,
     Axes point to the patient's Superior, Posterior and Left. The seed alone fixes the anatomy.
     Raises ValueError for a negative seed, a shape that is not 3 positive ints or a voxel size not 3 positive floats.
     """
+    return torch.from_numpy(np.clip(paint_body(seed, shape, voxel_size).hu, -1000, 3000).astype(np.float32))
+
+
+def paint_body(
+    seed: int, shape: tuple[int, int, int], voxel_size: tuple[float, float, float], uptake: Uptake | None = None
+) -> Canvas:
+    """The painted canvas of `body`, with a second layer where the uptake of tissues is given."""
     check(seed, shape, voxel_size)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     axes = [((np.arange(n) - (n - 1) / 2) * d) for n, d in zip(shape, voxel_size, strict=True)]
-    canvas = place_patient(rng, axes, float(np.prod(voxel_size) ** (1 / 3)))
+    canvas = place_patient(rng, axes, float(np.prod(voxel_size) ** (1 / 3)), uptake)
     streaks, lumps, fine, coarse = (smooth_noise(rng, axes, s, c) for s, c in ((16, 24), (60, 8), (4.0, 80), (9, 40)))
     skin = paint_wall(canvas, rng, streaks, lumps)
     cavity = superellipse(canvas, CAVITY, -8.0, 2.3)
@@ -106,8 +115,8 @@ def body(seed: int, shape: tuple[int, int, int], voxel_size: tuple[float, float,
     grain = rng.uniform(7, 18) * (0.8 * fine + 0.6 * coarse) + rng.uniform(2, 8) * drift
     # A head is thinner than a trunk and scanned at lower noise.
     quiet = np.interp(canvas.axes[0], [250, 350], [1.0, 0.45])[:, None, None].astype(np.float32)
-    canvas.hu += quiet * grain * canvas.coverage(skin)
-    return torch.from_numpy(np.clip(canvas.hu, -1000, 3000).astype(np.float32))
+    canvas.layers[0] += quiet * grain * canvas.coverage(skin)
+    return canvas
 
 
 def check(seed: int, shape: Any, voxel_size: Any) -> None:
@@ -126,7 +135,9 @@ def draw_level(rng: np.random.Generator) -> float:
     return float(rng.uniform(low, high))
 
 
-def place_patient(rng: np.random.Generator, axes: Sequence[Field], voxel: float) -> Canvas:
+def place_patient(
+    rng: np.random.Generator, axes: Sequence[Field], voxel: float, uptake: Uptake | None = None
+) -> Canvas:
     """Empty canvas whose coordinates are the patient's: level, position, size, tilt and smooth displacement."""
     level = draw_level(rng)
     size = rng.uniform(0.93, 1.07) * np.array([1.0, rng.uniform(0.93, 1.08), rng.uniform(0.93, 1.08)])
@@ -140,8 +151,9 @@ def place_patient(rng: np.random.Generator, axes: Sequence[Field], voxel: float)
     wobble = [rng.uniform(2.5, 5) * smooth_noise(rng, axes, 42, 12) for _ in range(3)]
     at = (z + wobble[0], y + wobble[1] + np.float32(tilt) * x, x + wobble[2] - np.float32(tilt) * y)
     reach = [float(np.abs(a - b).max()) for a, b in zip(at, (z, y, x), strict=True)]
-    hu = np.full(z.shape, AIR, dtype=np.float32)
-    return Canvas((straight[0], straight[1], straight[2]), at, (reach[0], reach[1], reach[2]), voxel, hu)
+    layers = np.zeros((1 if uptake is None else 2, *z.shape), dtype=np.float32)
+    layers[0] = AIR
+    return Canvas((straight[0], straight[1], straight[2]), at, (reach[0], reach[1], reach[2]), voxel, layers, uptake)
 
 
 def paint_wall(canvas: Canvas, rng: np.random.Generator, streaks: Field, lumps: Field) -> Field:
@@ -188,8 +200,9 @@ def paint_table(canvas: Canvas, rng: np.random.Generator, thickness: float) -> N
         np.maximum(-top, top - depth * np.clip(1.2 - np.square(x / width), 0.15, 1)[None]), np.abs(x)[None] - width
     )
     flat = np.broadcast_to(slab.astype(np.float32)[None], canvas.hu.shape)
-    canvas.paint(flat, rng.uniform(-500, 100))
-    canvas.paint(flat + rng.uniform(1.5, 3), rng.uniform(-990, -900))
+    table = canvas.named("table")
+    table.paint(flat, rng.uniform(-500, 100))
+    table.paint(flat + rng.uniform(1.5, 3), rng.uniform(-990, -900))
 
 
 def diaphragm(canvas: Canvas, rng: np.random.Generator) -> Field:
@@ -215,7 +228,7 @@ def paint_lungs(
         effusion = np.maximum(lung, np.float32(rng.uniform(25, 60)) - y - 0.1 * np.abs(x))
         canvas.paint(effusion, rng.uniform(0, 20))
     inside = canvas.coverage(lung)
-    before = canvas.hu.copy()
+    before = canvas.layers.copy()
     canvas.sheet(z - 0.9 * y - 70, 1.0, -500)
     for side in (-1, 1):
         for heading in LOBES + LOBES:
@@ -223,7 +236,7 @@ def paint_lungs(
     for _ in range(rng.poisson(1.5)):
         centre = rng.uniform((0, -60, 40), (160, 60, 110)) * (1, 1, rng.choice([-1, 1]))
         canvas.ellipsoid(centre, rng.uniform(2.5, 11, 3), rng.uniform(-100, 60))
-    canvas.hu[:] = before + inside * (canvas.hu - before)
+    canvas.layers[:] = before + inside * (canvas.layers - before)
 
 
 def grow_vessels(canvas: Canvas, rng: np.random.Generator, heading: NDArray[np.float64], radius: float) -> None:
@@ -248,36 +261,37 @@ def paint_heart(canvas: Canvas, rng: np.random.Generator, heart: Point, contrast
     arterial, venous = blood + contrast * rng.uniform(80, 320), blood + contrast * rng.uniform(40, 280)
     z, y, x = heart
     canvas.ellipsoid(heart, (53, 43, 62), FAT + 10, 0.6)
-    canvas.ellipsoid(heart, (50, 40, 59), blood + 4 + 60 * contrast, 0.6)
-    canvas.ellipsoid((z - 4, y + 4, x + 17), (27, 15, 28), arterial, 0.6)
-    canvas.ellipsoid((z + 18, y + 27, x - 6), (20, 14, 26), arterial)
-    canvas.ellipsoid((z - 6, y - 17, x - 14), (27, 13, 27), venous, 0.6)
-    canvas.ellipsoid((z + 5, y + 4, x - 38), (25, 18, 17), venous)
+    canvas.named("myocardium").ellipsoid(heart, (50, 40, 59), blood + 4 + 60 * contrast, 0.6)
+    vessels = canvas.named("blood")
+    vessels.ellipsoid((z - 4, y + 4, x + 17), (27, 15, 28), arterial, 0.6)
+    vessels.ellipsoid((z + 18, y + 27, x - 6), (20, 14, 26), arterial)
+    vessels.ellipsoid((z - 6, y - 17, x - 14), (27, 13, 27), venous, 0.6)
+    vessels.ellipsoid((z + 5, y + 4, x - 38), (25, 18, 17), venous)
     root, arch = (z + 18, y + 3, x - 24), 138 + rng.normal(0, 6)
     calibre = rng.uniform(11, 16)
-    canvas.tube([(z + 20, y - 22, x - 10), (96, -26, 8), (103, -2, 18)], [13, 13, 11], venous)
-    canvas.tube([(100, 0, 32), (98, 4, 2), (96, 4, -34)], [11, 10, 9], venous)
-    canvas.tube([(-40, 18, -22), (z, 8, -36), (110, -8, -26), (170, -16, -24)], [13, 12, 9, 8], venous)
-    canvas.tube(
+    vessels.tube([(z + 20, y - 22, x - 10), (96, -26, 8), (103, -2, 18)], [13, 13, 11], venous)
+    vessels.tube([(100, 0, 32), (98, 4, 2), (96, 4, -34)], [11, 10, 9], venous)
+    vessels.tube([(-40, 18, -22), (z, 8, -36), (110, -8, -26), (170, -16, -24)], [13, 12, 9, 8], venous)
+    vessels.tube(
         [root, (100, -20, -14), (arch - 8, -8, -6), (arch, 12, 8), (arch - 14, 32, 20), (90, 44, 22)],
         [calibre + 2, calibre + 1, calibre, calibre - 1, calibre - 2, calibre - 2],
         arterial,
     )
-    canvas.tube(
+    vessels.tube(
         [(90, 44, 22), (0, 36, 18), (-90, 20, 6), (-205, 14, 3)],
         [calibre - 2, calibre - 3, calibre - 4, calibre - 5],
         arterial,
     )
-    canvas.tube([(-40, 18, -22), (-120, 22, -20), (-205, 20, -16)], [13, 11, 11], venous * 0.6 + 16)
+    vessels.tube([(-40, 18, -22), (-120, 22, -20), (-205, 20, -16)], [13, 11, 11], venous * 0.6 + 16)
     for side in (-1, 1):
-        canvas.tube(
+        vessels.tube(
             [(-205, 16, 3 * side), (-290, 25, 55 * side), (-345, -45, 78 * side), (-600, -40, 85 * side)],
             [8, 6, 5, 4],
             arterial,
         )
-        canvas.tube([(arch, 2, 8 * side), (185, 0, 22 * side), (330, -8, 26 * side)], [6, 5, 4], arterial)
-        canvas.tube([(165, -14, -15), (190, -14, 28 * side), (330, -2, 33 * side)], [7, 7, 5], venous)
-        canvas.ellipsoid((225, -18, 22 * side), (24, 10, 9), 90 + 80 * contrast)
+        vessels.tube([(arch, 2, 8 * side), (185, 0, 22 * side), (330, -8, 26 * side)], [6, 5, 4], arterial)
+        vessels.tube([(165, -14, -15), (190, -14, 28 * side), (330, -2, 33 * side)], [7, 7, 5], venous)
+        canvas.named("thyroid").ellipsoid((225, -18, 22 * side), (24, 10, 9), 90 + 80 * contrast)
     canvas.tube([(250, 8, 2), (110, 28, 3), (0, 22, 14)], [7, 7, 8], 35.0)
 
 
@@ -285,39 +299,43 @@ def paint_abdomen(canvas: Canvas, rng: np.random.Generator, cavity: Field, dome:
     """Paint liver, spleen, stomach, kidneys, pancreas, gall bladder and bladder, held by cavity and diaphragm."""
     limit = np.maximum(cavity + 3, dome + 2)
 
-    def organ(centre: Point, radii: Point, value: float, turn: float = 0.0, jitter: float = 6.0) -> None:
+    def organ(name: str, centre: Point, radii: Point, value: float, turn: float = 0.0, jitter: float = 6.0) -> None:
         place = np.asarray(centre) + rng.normal(0, jitter, 3)
         distance, where = canvas.ellipsoid_distance(place, np.asarray(radii) * rng.uniform(0.88, 1.12, 3), turn)
-        canvas.paint(np.maximum(distance, limit[where]), value, where)
+        canvas.named(name).paint(np.maximum(distance, limit[where]), value, where)
 
     liver = rng.uniform(45, 68) + 50 * contrast
-    organ((-40, -8, -72), (98, 88, 80), liver)
-    organ((-15, -42, -5), (55, 45, 85), liver)
+    organ("liver", (-40, -8, -72), (98, 88, 80), liver)
+    organ("liver", (-15, -42, -5), (55, 45, 85), liver)
     for _ in range(8):
         start = np.array([-60, 0, -40]) + rng.normal(0, 8, 3)
-        canvas.tube([start, start + rng.normal(0, 25, 3) + (15, 0, -25)], [5, 2], liver + rng.choice([-12, 30]))
+        canvas.named("liver").tube(
+            [start, start + rng.normal(0, 25, 3) + (15, 0, -25)], [5, 2], liver + rng.choice([-12, 30])
+        )
     for _ in range(rng.poisson(1.2)):
-        organ(rng.uniform((-90, -50, -110), (0, 50, -40)), rng.uniform(4, 18, 3), liver - rng.uniform(15, 50))
-    organ((-75, -50, -48), (22, 18, 14), 10.0)
-    organ((-35, 38, 100), (48, 42, 26), rng.uniform(42, 58) + 60 * contrast, 0.6)
+        organ("cyst", rng.uniform((-90, -50, -110), (0, 50, -40)), rng.uniform(4, 18, 3), liver - rng.uniform(15, 50))
+    organ("gall bladder", (-75, -50, -48), (22, 18, 14), 10.0)
+    organ("spleen", (-35, 38, 100), (48, 42, 26), rng.uniform(42, 58) + 60 * contrast, 0.6)
     gullet = np.array([-35, -28, 62]) + rng.normal(0, 6, 3)
     size = np.array([55, 36, 40]) * rng.uniform(0.75, 1.15, 3)
     wall, where = canvas.ellipsoid_distance(gullet, size, -0.4)
     wall = np.maximum(wall, limit[where])
-    canvas.paint(wall, 45.0, where)
+    canvas.named("stomach").paint(wall, 45.0, where)
     canvas.paint(wall + 5, rng.choice([10.0, 30.0, 250.0], p=[0.5, 0.35, 0.15]), where)
     level = gullet[1] + rng.uniform(-0.7, 0.3) * size[1]
     canvas.paint(np.maximum(wall + 5, canvas.at[1][where] - np.float32(level)), -980.0, where)
-    organ((-95, -5, 15), (13, 13, 55), 38 + 50 * contrast)
+    organ("pancreas", (-95, -5, 15), (13, 13, 55), 38 + 50 * contrast)
     for side in (-1, 1):
         centre = np.array([-108 + 10 * side, 42, 62 * side]) + rng.normal(0, 4, 3)
         kidney = 32 + contrast * rng.uniform(100, 180)
-        canvas.ellipsoid(centre, (55, 29, 27), kidney, 0.6 * side)
-        canvas.ellipsoid(centre + np.array([0, -4, -14 * side]), (24, 12, 13), FAT + 40, 0.6 * side)
+        canvas.named("kidney").ellipsoid(centre, (55, 29, 27), kidney, 0.6 * side)
+        canvas.named("renal pelvis").ellipsoid(
+            centre + np.array([0, -4, -14 * side]), (24, 12, 13), FAT + 40, 0.6 * side
+        )
         if rng.random() < 0.3:
             canvas.ellipsoid(centre + rng.normal(0, 18, 3), rng.uniform(4, 16, 3), WATER)
-    organ((-335, -25, 0), (32, 32, 40), WATER + 5)
-    organ((-330, 22, 0), (28, 20, 26), 50 + 40 * contrast)
+    organ("bladder", (-335, -25, 0), (32, 32, 40), WATER + 5)
+    organ("uterus or prostate", (-330, 22, 0), (28, 20, 26), 50 + 40 * contrast)
 
 
 def paint_bowel(canvas: Canvas, rng: np.random.Generator, cavity: Field, dome: Field) -> None:
@@ -344,7 +362,7 @@ def paint_bowel(canvas: Canvas, rng: np.random.Generator, cavity: Field, dome: F
             first, last = rng.uniform(0.75, 1.3, 2) * radius
             distance, where = canvas.capsule_distance(start, end, first, last)
             distance = np.maximum(distance, np.maximum(cavity[where] + 2, dome[where] + 12))
-            canvas.paint(distance, 40.0, where)
+            canvas.named("bowel").paint(distance, 40.0, where)
             canvas.paint(distance + 3, rng.choice([20.0, -60.0, 220.0], p=[0.65, 0.25, 0.1]), where)
             level = (start[1] + end[1]) / 2 + rng.uniform(-0.6, 0.8) * radius
             gas = np.maximum(distance + 3, canvas.at[1][where] - np.float32(level))

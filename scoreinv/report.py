@@ -112,7 +112,7 @@ def _panels(
     image: Tensor, error: Tensor | None, axis: int, index: int, scale: Scale
 ) -> list[tuple[np.ndarray, tuple[float, float], str]]:
     """One plane across `axis`, superior up, and its error."""
-    panels = [(_plane(image, axis, index), scale.window, "gray")]
+    panels = [(_plane(image, axis, index), scale.window, scale.colours)]
     return panels if error is None else [*panels, (_plane(error, axis, index), (-scale.error, scale.error), "RdBu_r")]
 
 

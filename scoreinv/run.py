@@ -14,8 +14,11 @@ import torch
 from torch import Tensor
 
 from scoreinv import baselines
+from scoreinv.baselines.learned import LearnedNetwork
+from scoreinv.baselines.networks import load_network
+from scoreinv.baselines.networks import reconstruct as reconstruct_learned
 from scoreinv.cases import Case, load_case
-from scoreinv.config import RunSettings, Sampling, dump_settings
+from scoreinv.config import RunSettings, Sampling, dump_settings, read_tree
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, presets
@@ -44,6 +47,7 @@ def run(
     # The input comes first: where it cannot be read, the results of an earlier run stay.
     case = load_case(settings)
     prior = load_prior(settings.sampling.prior) if set(settings.methods) & set(METHODS) else None
+    networks = _networks(settings, case)
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
@@ -56,7 +60,10 @@ def run(
     metrics: dict[str, dict[str, float]] = {}
     for method in settings.methods:
         begun = time.perf_counter()
-        images[method] = reconstruct(method, case, prior, settings.sampling, out, progress)
+        if method in networks:
+            images[method] = reconstruct_learned(networks[method], case.operator, case.measurements)
+        else:
+            images[method] = reconstruct(method, case, prior, settings.sampling, out, progress)
         row = {"seconds": time.perf_counter() - begun}
         write_image(out / f"{method}.nii.gz", case.placed(images[method]))
         if case.reference is not None:
@@ -76,11 +83,22 @@ def run(
     return metrics
 
 
+def _networks(settings: RunSettings, case: Case) -> dict[str, LearnedNetwork]:
+    """Those of the methods that are learned, refused here if they cannot reconstruct the case."""
+    networks = {name: load_network(settings.networks[name]) for name in settings.methods if name in settings.networks}
+    for name, network in networks.items():
+        try:
+            network.check(case.operator)
+        except TypeError as error:
+            raise ValueError(f"networks.{name}: {error}") from None
+    return networks
+
+
 def _remove_earlier(out: Path) -> None:
     """Remove the results that an earlier run left beside its settings, and nothing else."""
     if not (out / "config.yaml").is_file():
         return
-    methods = [*METHODS, *baselines.__all__]
+    methods = read_tree(out / "config.yaml").get("methods", [])
     images = [f"{name}{part}.nii.gz" for name in ("reference", *methods) for part in ("", "_phase")]
     for name in ("metrics.json", "figure.png", *images):
         (out / name).unlink(missing_ok=True)

@@ -174,15 +174,15 @@ def paint_head(canvas: Canvas, rng: np.random.Generator, density: float, streaks
     brain = np.maximum(skull + thickness, floor + 5).astype(np.float32)
     canvas.paint(brain, 14.0, where)
     gyri = 2.5 * np.clip(np.abs(streaks[where]) * 1.5 - 1, -1, 1)
-    canvas.paint(brain + 2 + gyri, 38.0, where)
-    canvas.paint(brain + 9 + 2 * gyri, 29.0, where)
+    canvas.named("grey").paint(brain + 2 + gyri, 38.0, where)
+    canvas.named("white").paint(brain + 9 + 2 * gyri, 29.0, where)
     size = rng.uniform(0.7, 1.7)
     for side in (-1, 1):
         canvas.ellipsoid((435, -20, 10 * side), (13, 24, 5.5 * size), 6.0, 0.25 * side)
         canvas.ellipsoid((432, 26, 19 * side), (12, 20, 6 * size), 6.0, -0.35 * side)
-        canvas.ellipsoid((420, -8, 24 * side), (12, 17, 8), 40.0)
+        canvas.named("grey").ellipsoid((420, -8, 24 * side), (12, 17, 8), 40.0)
     canvas.ellipsoid((420, 0, 0), (12, 14, 2.5 * size), 8.0)
-    canvas.tube([(412, 8, 0), (385, 14, 0), (345, 16, 0)], [14, 12, 7], 32.0)
+    canvas.named("brainstem").tube([(412, 8, 0), (385, 14, 0), (345, 16, 0)], [14, 12, 7], 32.0)
     paint_face(canvas, rng, cortex, streaks)
 
 

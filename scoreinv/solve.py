@@ -233,7 +233,7 @@ def _at_scale(prior: Prior, operator: LinearOperator, measurements: Tensor, like
     That is the weighted least-squares image after a few conjugate gradients, of counts that after a few steps of EM:
     early enough to hold little noise.
     """
-    if prior.intensity.percentile is None:
+    if prior.intensity.fixed:
         return prior
     if isinstance(likelihood, Poisson):
         first = _expected_image(operator, measurements, likelihood)

@@ -1,5 +1,6 @@
 """Classical and learned reconstructions to compare with."""
 
+from scoreinv.baselines.asd_pocs import asd_pocs
 from scoreinv.baselines.cg_sense import cg_sense
 from scoreinv.baselines.cgls import cgls
 from scoreinv.baselines.fdk import fdk
@@ -9,9 +10,9 @@ from scoreinv.baselines.sart import sart
 from scoreinv.baselines.tv import tv
 from scoreinv.baselines.zero_filled import zero_filled
 
-__all__ = ["cg_sense", "cgls", "fdk", "l1_wavelet", "osem", "sart", "tv", "zero_filled"]
+__all__ = ["asd_pocs", "cg_sense", "cgls", "fdk", "l1_wavelet", "osem", "sart", "tv", "zero_filled"]
 
 # By what they reconstruct.
-CT = ("cgls", "fdk", "sart", "tv")
+CT = ("asd_pocs", "cgls", "fdk", "sart", "tv")
 MRI = ("cg_sense", "cgls", "l1_wavelet", "tv", "zero_filled")
 PET = ("osem",)

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.baselines.checks import check_measurements
+from scoreinv.baselines.differences import axis_scales
 from scoreinv.baselines.strengths import default_likelihood, largest_curvature, typical_root, white_noise_response
 from scoreinv.baselines.tv_step import TVStep
 from scoreinv.operators.likelihood import Gaussian, Likelihood
@@ -96,7 +97,7 @@ def tv(
         expected = operator.forward(x)
         g, w = likelihood.quadratic(expected, measurements)
         weight = strength * unit * typical_root(w, expected)
-        x = _minimise(operator, g, w, x, expected, (_scales(operator), weight, nonnegative), steps)
+        x = _minimise(operator, g, w, x, expected, (axis_scales(operator), weight, nonnegative), steps)
     return x
 
 
@@ -142,12 +143,3 @@ def _majoriser(operator: LinearOperator, w: Tensor, x: Tensor) -> Tensor:
         return torch.full_like(x.real, max(largest_curvature(operator, w), torch.finfo(x.real.dtype).tiny))
     D = operator.adjoint(w * operator.forward(torch.ones_like(x)))
     return D.clamp(min=max(_LEAST_CURVATURE * float(D.mean()), torch.finfo(D.dtype).tiny))
-
-
-def _scales(operator: LinearOperator) -> tuple[float, ...]:
-    """What a difference along each axis is multiplied by; 1 for cubes."""
-    if operator.volume is None:
-        return (1.0,) * len(operator.in_shape)
-    z, y, x = operator.volume.voxel_size
-    length = math.sqrt(z * math.sqrt(y * x))
-    return (length / z, length / y, length / x)

@@ -1,8 +1,8 @@
 """Scans to reconstruct, from files or simulated, one module a modality."""
 
-from scoreinv.cases import ct, mri
+from scoreinv.cases import ct, mri, pet
 from scoreinv.cases.case import Case
-from scoreinv.config import CTSettings, MRISettings, RunSettings
+from scoreinv.config import CTSettings, MRISettings, PETSettings, RunSettings
 
 
 def load_case(settings: RunSettings) -> Case:
@@ -11,6 +11,8 @@ def load_case(settings: RunSettings) -> Case:
         return ct.load(settings)
     if isinstance(settings, MRISettings):
         return mri.load(settings)
+    if isinstance(settings, PETSettings):
+        return pet.load(settings)
     raise TypeError(f"load_case: settings are {type(settings).__name__}, expected those of a modality")
 
 

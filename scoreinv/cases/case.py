@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from scoreinv.io import Image
 from scoreinv.metrics import Scale
-from scoreinv.operators import Likelihood, LinearOperator
+from scoreinv.operators import Likelihood, LinearOperator, Volume
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,11 @@ class Case:
     def voxel_size(self) -> tuple[float, float, float]:
         """(z, y, x) mm, of images where they lie in the patient."""
         return self.placed(torch.zeros(self.operator.in_shape, dtype=self.operator.in_dtype)).voxel_size
+
+
+def lying_on(grid: Image | Volume) -> Callable[[Tensor], Image]:
+    """Where results lie: on the image that was scanned, or the grid reconstructed on."""
+    if isinstance(grid, Image):
+        return lambda x: replace(grid, data=x)
+    z, y, x = grid.first_voxel.tolist()
+    return lambda image: Image(image, grid.voxel_size, (z, y, x))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor
 
 from scoreinv import baselines
-from scoreinv.cases.case import Case
+from scoreinv.cases.case import Case, lying_on
 from scoreinv.config.ct import CTSettings, Grid, Phantom, Scan
-from scoreinv.io import Image, Projections
+from scoreinv.io import Projections
 from scoreinv.metrics import HOUNSFIELD, to_attenuation
 from scoreinv.operators import (
     ConeBeamCT,
@@ -40,16 +39,8 @@ def load(settings: CTSettings) -> Case:
         from scoreinv.io import read_image
 
         image = read_image(source.volume)
-        return replace(simulate(image.data, image.voxel_size, settings.scan), placed=_onto(image))
+        return replace(simulate(image.data, image.voxel_size, settings.scan), placed=lying_on(image))
     return simulate(phantom(source.phantom), source.phantom.voxel_size, settings.scan)
-
-
-def _onto(grid: Image | Volume) -> Callable[[Tensor], Image]:
-    """Where results lie: on the image that was scanned, or the grid reconstructed on."""
-    if isinstance(grid, Image):
-        return lambda x: replace(grid, data=x)
-    z, y, x = grid.first_voxel.tolist()
-    return lambda image: Image(image, grid.voxel_size, (z, y, x))
 
 
 def phantom(settings: Phantom) -> Tensor:
@@ -67,10 +58,12 @@ def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> 
     truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
     expected = operator(truth)
     if scan.photons is None:
-        return Case(operator, expected, Gaussian(1e-3), truth, _onto(volume), HOUNSFIELD)
+        return Case(operator, expected, Gaussian(1e-3), truth, lying_on(volume), HOUNSFIELD)
     generator = torch.Generator().manual_seed(scan.seed)
     counts = TransmissionPoisson(scan.photons).simulate(expected, generator).clamp(min=1)
-    return Case(operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth, _onto(volume), HOUNSFIELD)
+    return Case(
+        operator, -torch.log(counts / scan.photons), Gaussian(counts.rsqrt()), truth, lying_on(volume), HOUNSFIELD
+    )
 
 
 def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
@@ -111,7 +104,7 @@ def _measured(settings: CTSettings) -> Case:
     else:
         likelihood = likelihood.subset(0, source.every)
     return Case(
-        _operator(geometry.subset(0, source.every), volume), part, likelihood, reference, _onto(volume), HOUNSFIELD
+        _operator(geometry.subset(0, source.every), volume), part, likelihood, reference, lying_on(volume), HOUNSFIELD
     )
 
 

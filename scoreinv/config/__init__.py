@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from scoreinv.config import ct, mri
+from scoreinv.config import ct, mri, pet
 from scoreinv.config.ct import CTSettings
 from scoreinv.config.loading import ConfigError, dump_settings, load_settings, overridden, read_tree, resolve
 from scoreinv.config.mri import MRISettings
+from scoreinv.config.pet import PETSettings
 from scoreinv.config.sampling import RunSettings, Sampling
-from scoreinv.training.deepsparse.settings import DeepSparseSettings
+from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
-RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings, "mri": MRISettings}
-DEMOS: dict[str, dict[str, Any]] = {"cbct": ct.DEMO, "mri": mri.DEMO}
+RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings, "mri": MRISettings, "pet": PETSettings}
+DEMOS: dict[str, tuple[dict[str, Any], ...]] = {"cbct": (ct.DEMO,), "mri": (mri.DEMO,), "pet": pet.DEMO}
 
 
 def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
@@ -27,14 +28,14 @@ def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
     return resolve(RUNS[modality], tree, (), str(path))
 
 
-def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSettings | DeepSparseSettings:
+def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSettings | LearnedSettings:
     """Settings of a training run from a YAML file, of the `model` it names (score if none). Raises as `load_run`."""
     tree = overridden(read_tree(path), overrides)
     model = tree.get("model", "score")
-    if model == "deepsparse":
-        return resolve(DeepSparseSettings, tree, (), str(path))
+    if model in MODELS:
+        return resolve(MODELS[model], tree, (), str(path))
     if model != "score":
-        raise ConfigError(f"{path}: model is {model!r}, expected 'deepsparse' or 'score'")
+        raise ConfigError(f"{path}: model is {model!r}, expected one of {sorted([*MODELS, 'score'])}")
     tree.pop("model", None)
     return resolve(TrainSettings, tree, (), str(path))
 
@@ -45,11 +46,13 @@ __all__ = [
     "CTSettings",
     "ConfigError",
     "MRISettings",
+    "PETSettings",
     "RunSettings",
     "Sampling",
     "dump_settings",
     "load_run",
     "load_settings",
     "load_training",
+    "read_tree",
     "resolve",
 ]

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 
 from scoreinv.samplers import METHODS
 from scoreinv.training.settings import Section
@@ -53,13 +53,24 @@ class RunSettings(Section):
 
     modality: str
     name: str = "run"
+    networks: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], str] = Field(
+        {}, description="learned methods: what `methods` calls them, and bundled name or folder of `scoreinv train`"
+    )
     methods: tuple[str, ...] = Field(min_length=1)
     sampling: Sampling
 
+    @field_validator("networks")
+    @classmethod
+    def _own_names(cls, networks: dict[str, str]) -> dict[str, str]:
+        for name in networks:
+            if name in METHODS or name in cls.BASELINES:
+                raise ValueError(f"{name!r} is the name of a method; give the network another")
+        return networks
+
     @field_validator("methods")
     @classmethod
-    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
-        known = [*METHODS, *cls.BASELINES]
+    def _known(cls, methods: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = [*METHODS, *cls.BASELINES, *info.data.get("networks", ())]
         for name in methods:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)

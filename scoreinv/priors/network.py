@@ -107,7 +107,7 @@ class NetworkPrior(Prior):
                 f"{self}.conditioned: the network takes {self.channels} channels, all of them the image's; expected "
                 "one that was trained with a reference"
             )
-        if self.intensity.percentile is not None:
+        if not self.intensity.fixed:
             reference = self.intensity.fitted(reference).to_network(reference)
         return self._seeing(reference, weight)
 

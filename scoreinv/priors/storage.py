@@ -9,7 +9,7 @@ config.json
     parametrisation   what the network sees and answers: kind (edm, vp, ve) and its constants
     data_std     of clean images, network units
     sigma_range  noise levels of the training, network units
-    intensity    scale, offset, unit: image = scale * network + offset
+    intensity    scale, offset, unit: image = scale * network + offset; percentile or threshold: see IntensityMap
     air          network value outside the patient
     voxel_size   range of the training images, mm
     errors       pairs (sigma, rms validation error), network units

@@ -1,7 +1,7 @@
 """Training on one's own images: score networks of priors, and learned baselines."""
 
-from scoreinv.training.deepsparse import DeepSparseSettings, train_deepsparse
+from scoreinv.training.learned import LearnedSettings, train_network
 from scoreinv.training.settings import TrainSettings
 from scoreinv.training.train import train
 
-__all__ = ["DeepSparseSettings", "TrainSettings", "train", "train_deepsparse"]
+__all__ = ["LearnedSettings", "TrainSettings", "train", "train_network"]

@@ -65,6 +65,6 @@ def _sources(settings: TrainSettings) -> list[str]:
 
 
 def _image_units(intensity: IntensityMap) -> str:
-    if intensity.percentile is not None:
+    if not intensity.fixed:
         return "those of the operator; the scale is found for every scan"
     return f"{intensity.unit}, x = {intensity.scale:g} x_net + {intensity.offset:g}"

@@ -11,10 +11,11 @@ from torch import Tensor
 from scoreinv.training.ct import CT
 from scoreinv.training.modality import Modality
 from scoreinv.training.mr import MR
+from scoreinv.training.pet import PET
 from scoreinv.training.settings import DataSettings
 from scoreinv.training.slices import CropSampler, Slices
 
-MODALITIES = {"ct": CT, "mr": MR}
+MODALITIES = {"ct": CT, "mr": MR, "pet": PET}
 
 
 def load_groups(settings: DataSettings, seed: int) -> tuple[CropSampler, CropSampler]:

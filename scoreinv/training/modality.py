@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from scoreinv.io import Image
@@ -40,3 +41,13 @@ class Modality:
     stored: Callable[[Sequence[Image]], Tensor]
     phantom: Callable[[int, int, tuple[float, float]], Slices]
     look: Callable[[np.random.Generator, Tensor, float], Tensor]
+
+
+def one_grid(images: Sequence[Image]) -> list[Tensor]:
+    """Images of one subject as float32, which must be of one shape."""
+    shapes = {tuple(image.data.shape) for image in images}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"train: contrasts of one subject have shapes {sorted(shapes)}, expected one grid; resample them"
+        )
+    return [image.data.to(torch.float32) for image in images]

@@ -17,7 +17,7 @@ from torch import Tensor
 from scoreinv.io import Image
 from scoreinv.phase import smooth_phase
 from scoreinv.priors.intensity import IntensityMap
-from scoreinv.training.modality import Modality
+from scoreinv.training.modality import Modality, one_grid
 from scoreinv.training.slices import Slices, rng_of
 
 PERCENTILE = 99.5  # of magnitudes, that lies at 1 in network units
@@ -30,12 +30,7 @@ SCALE_SPREAD = 0.15  # of ln(scale): at reconstruction the percentile is that of
 
 
 def _stored(images: Sequence[Image]) -> Tensor:
-    shapes = {tuple(image.data.shape) for image in images}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"train: contrasts of one subject have shapes {sorted(shapes)}, expected one grid; resample them"
-        )
-    return torch.stack([_to_int16(image.data.to(torch.float32)) for image in images])
+    return torch.stack([_to_int16(image) for image in one_grid(images)])
 
 
 def _to_int16(magnitude: Tensor) -> Tensor:
@@ -62,17 +57,17 @@ def _look(rng: np.random.Generator, window: Tensor, dropout: float) -> Tensor:
     """(contrasts, y, x) magnitudes -> (real, imaginary, reference)."""
     magnitudes = window.clamp(min=0) / STORED
     shown, told = (int(k) for k in rng.choice(len(magnitudes), 2, replace=len(magnitudes) < 2))
-    image = _recontrast(rng, magnitudes[shown]) * math.exp(rng.normal(0, SCALE_SPREAD))
+    image = recontrast(rng, magnitudes[shown]) * math.exp(rng.normal(0, SCALE_SPREAD))
     phase = smooth_phase(rng, *image.shape)
     reference = torch.zeros_like(image)
     if rng.random() >= dropout:
         # Noise of its own, or a network would learn that the reference has the noise of the image.
         noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
-        reference = _recontrast(rng, magnitudes[told]) * math.exp(rng.normal(0, SCALE_SPREAD)) + 0.03 * noise
+        reference = recontrast(rng, magnitudes[told]) * math.exp(rng.normal(0, SCALE_SPREAD)) + 0.03 * noise
     return torch.stack([image * torch.cos(phase), image * torch.sin(phase), reference])
 
 
-def _recontrast(rng: np.random.Generator, magnitude: Tensor) -> Tensor:
+def recontrast(rng: np.random.Generator, magnitude: Tensor) -> Tensor:
     """Half of the time as it is, half through a random curve with its highest point at 1."""
     if rng.random() < 0.5:
         return magnitude

@@ -36,7 +36,9 @@ class NetworkSettings(Section):
 class DataSettings(Section):
     """Volumes to cut axial training images from."""
 
-    kind: Literal["ct", "mr"] = Field("ct", description="ct: volumes in HU; mr: magnitudes of any unit")
+    kind: Literal["ct", "mr", "pet"] = Field(
+        "ct", description="ct: volumes in HU; mr: magnitudes of any unit; pet: uptake in any unit"
+    )
     folder: Path | None = Field(None, description="folder of NIfTI or MHA volumes")
     files: tuple[str | tuple[str, ...], ...] = Field(
         (),

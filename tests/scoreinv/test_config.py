@@ -117,6 +117,9 @@ def test_unusable_set_is_one_line(override, message):
         ({"scan": {"views": 0}}, ("scan.views", "greater than or equal to 1", "got 0")),
         ({"methods": ["fdk", "magic"]}, ("methods", "'fdk'", "unknown method 'magic'")),
         ({"methods": []}, ("methods", "got []")),
+        ({"methods": ["unet"], "networks": {"unett": "x"}}, ("methods", "unknown method 'unet'", "'unett'")),
+        ({"networks": {"fdk": "x"}}, ("networks", "'fdk' is the name of a method")),
+        ({"networks": {"../fdk": "x"}}, ("networks", "should match pattern")),
         ({"input": {"phantom": {"shape": [1, 2]}}}, ("input.phantom.shape.2", "required")),
         ({"scan": 3}, ("scan", "got 3")),
         ({"scan": {"photons": float("inf")}}, ("scan.photons", "finite", "got inf")),
@@ -220,5 +223,5 @@ def test_unknown_modality_lists_those_there_are(tmp_path):
 
 
 def test_demos_are_valid():
-    for modality, tree in DEMOS.items():
-        assert resolve(RUNS[modality], tree).modality == modality
+    for modality, trees in DEMOS.items():
+        assert {resolve(RUNS[modality], tree).modality for tree in trees} == {modality}

@@ -18,6 +18,22 @@ def test_same_seed_same_anatomy(patients: torch.Tensor) -> None:
     assert torch.equal(body(3, SHAPE, VOXEL), patients[3])
 
 
+@pytest.mark.parametrize(
+    ("seed", "mean", "std", "voxels"),
+    [
+        (0, -664.137, 458.731, [54.118, 42.820, 33.893, -77.041, -95.339, -870.138]),
+        (1, -605.709, 493.445, [-558.335, -784.069, -262.992, -872.538, 79.832, 399.213]),
+        (3, -795.159, 401.460, [34.959, 37.265, 600.067, -110.271, -1000.0, -1000.0]),
+    ],
+)
+def test_anatomies_are_those_that_priors_were_trained_on(
+    seed: int, mean: float, std: float, voxels: list[float]
+) -> None:
+    volume = body(seed, (6, 40, 44), (12.0, 9.0, 9.0))
+    assert (float(volume.mean()), float(volume.std())) == pytest.approx((mean, std), abs=0.01)
+    assert [float(volume[k, 20, 15 + 4 * k]) for k in range(6)] == pytest.approx(voxels, abs=0.05)
+
+
 def test_different_seeds_differ(patients: torch.Tensor) -> None:
     assert (patients[1:] - patients[:-1]).abs().mean(dim=(1, 2, 3)).min() > 20
 

@@ -8,12 +8,16 @@ import pytest
 import torch
 import yaml
 from matplotlib.image import imread
+from toy_networks import small_network
 from toys import UNET
 
 import scoreinv.run as run_module
 from scoreinv import baselines, load_prior
 from scoreinv import metrics as metrics_module
-from scoreinv.cases.ct import simulate
+from scoreinv.baselines.learned import Unrolled
+from scoreinv.baselines.networks import load_network, save_network
+from scoreinv.baselines.networks import reconstruct as reconstruct_learned
+from scoreinv.cases.ct import phantom, simulate
 from scoreinv.config import CTSettings, MRISettings, load_settings, resolve
 from scoreinv.config.ct import DEMO, CTSampling, Scan
 from scoreinv.io import Image, read_image, write_image
@@ -164,6 +168,28 @@ class TestRun:
         assert files(tmp_path / "out") == {
             *("config.yaml", "metrics.json", "figure.png", "reference.nii.gz", "cgls.nii.gz", "notes.txt")
         }
+
+    def test_learned_methods_stand_beside_the_others(self, tmp_path):
+        folder = tmp_path / "net"
+        save_network(folder, small_network("fbpconvnet"), "small", "# small\n")
+        settings = resolve(CTSettings, TINY, ["methods=[fdk, unet]", f"networks.unet={folder}"])
+        metrics = silent(settings, tmp_path / "out")
+        assert list(metrics) == ["fdk", "unet"]
+        simulated = simulate(phantom(settings.input.phantom), settings.input.phantom.voxel_size, settings.scan)
+        image = reconstruct_learned(load_network(folder), simulated.operator, simulated.measurements)
+        assert torch.equal(read_image(tmp_path / "out" / "unet.nii.gz").data, image)
+        silent(resolve(CTSettings, TINY, ["methods=[fdk]"]), tmp_path / "out")
+        assert not (tmp_path / "out" / "unet.nii.gz").exists()
+
+    def test_network_of_another_scanner_leaves_an_earlier_run_alone(self, finished, tmp_path):
+        shutil.copytree(finished[0], tmp_path / "out")
+        save_network(tmp_path / "net", Unrolled(complex=True, width=2, levels=1), "small", "# small\n")
+        overrides = ["methods=[unrolled]", f"networks.unrolled={tmp_path / 'net'}"]
+        with pytest.raises(ValueError, match=r"networks\.unrolled: unrolled: images of .* expected complex ones"):
+            silent(resolve(CTSettings, TINY, overrides), tmp_path / "out")
+        with pytest.raises(FileNotFoundError, match="no network"):
+            silent(resolve(CTSettings, TINY, ["methods=[mine]", "networks.mine=nowhere"]), tmp_path / "out")
+        assert files(tmp_path / "out") == files(finished[0])
 
     def test_unknown_prior_leaves_an_earlier_run_alone(self, finished, tmp_path):
         shutil.copytree(finished[0], tmp_path / "out")

@@ -2,7 +2,7 @@
 
 The original keeps volumes as (x, y, z) and detector rows from top to bottom, here they are (z, y, x) and rise along
 +z. So 3D kernels are transposed and 2D kernels flipped along v; what a flipped image gives is then the flipped answer.
-Only the position of samples differs: the original is up to half a pixel off at the rims (see `sampling`).
+Only the position of samples differs: the original is up to half a pixel off at the rims (see `learned.points`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.baselines.deepsparse.network import DiCE
-from scoreinv.baselines.deepsparse.training_scans import TrainingScans
+from scoreinv.baselines.learned.training_scans import TrainingScans
 
 # Pattern of the original's names -> names of DiCE.
 _NAMES = (

@@ -7,7 +7,7 @@ from scoreinv.config import resolve
 from scoreinv.io import write_image
 from scoreinv.training import TrainSettings, train
 from scoreinv.training.data import load_groups
-from scoreinv.training.mr import MR, STORED, _recontrast
+from scoreinv.training.mr import MR, STORED, recontrast
 from scoreinv.training.slices import rng_of
 
 TINY = {
@@ -80,7 +80,7 @@ def test_images_of_nothing_are_named(scans):
 def test_new_contrasts_keep_air_dark_and_their_range():
     magnitude = torch.linspace(0, 1.5, 200)
     for seed in range(20):
-        image = _recontrast(np.random.default_rng(seed), magnitude)
+        image = recontrast(np.random.default_rng(seed), magnitude)
         assert float(image[0]) == 0
         assert float(image[magnitude < 0.05].max()) <= 0.051
         assert 0.3 < float(image.max()) <= 1.5

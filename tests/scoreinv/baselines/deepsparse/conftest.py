@@ -1,6 +1,6 @@
 import pytest
 import torch
-from toy_dice import scan, small_network
+from toy_networks import scan, small_network
 
 
 @pytest.fixture(autouse=True)

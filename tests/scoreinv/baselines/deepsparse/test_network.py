@@ -1,8 +1,9 @@
+import pytest
 import torch
-from torch.autograd import gradcheck
+from toy_networks import data, scan
 
 from scoreinv.baselines.deepsparse import DiCE
-from scoreinv.baselines.deepsparse.sampling import read_views, read_volume
+from scoreinv.baselines.learned import reconstruct
 
 
 def trainable(network):
@@ -38,19 +39,6 @@ def test_frozen_encoder_stays_as_it_was(network):
     assert not any(p.requires_grad for name, p in network.named_parameters() if name.startswith(frozen))
 
 
-def test_gradients_of_reading_views_and_volume_are_right():
-    generator = torch.Generator().manual_seed(1)
-
-    def random(*shape):
-        return torch.rand(shape, generator=generator, dtype=torch.float64)
-
-    maps, features = random(2, 3, 2, 4, 5).requires_grad_(), random(2, 2, 3, 4, 5).requires_grad_()
-    places, fractions = 2.4 * random(2, 3, 7, 2) - 1.2, 2.4 * random(2, 7, 3) - 1.2
-    seen = torch.tensor([[True, False, True], [True, True, True]])
-    assert gradcheck(lambda m: read_views(m, places, seen), maps)
-    assert gradcheck(lambda v: read_volume(v, fractions), features)
-
-
 def test_hidden_views_change_nothing(network):
     generator = torch.Generator().manual_seed(2)
     views, places = torch.rand(1, 4, 16, 16, generator=generator), torch.rand(1, 4, 6**3, 2, generator=generator)
@@ -58,3 +46,16 @@ def test_hidden_views_change_nothing(network):
     some = network.lift(network.encode(views), places, seen)
     few = network.lift(network.encode(views[:, ::2]), places[:, ::2])
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(some, few, strict=True))
+
+
+def test_denoising_layers_are_used_when_they_are_to_be(network, operator):
+    y = data(operator)
+    whole = reconstruct(network, operator, y)
+    network.configuration["denoise"] = False
+    assert not torch.equal(reconstruct(network, operator, y), whole)
+
+
+def test_more_views_than_it_ever_sees_are_refused(network):
+    operator = scan(views=25)
+    with pytest.raises(ValueError, match="deepsparse: 25 views, expected at most 24"):
+        reconstruct(network, operator, data(operator))

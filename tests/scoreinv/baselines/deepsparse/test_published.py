@@ -55,7 +55,7 @@ def test_every_name_is_known(original):
 def test_imported_file_has_the_weights(original, tmp_path):
     torch.save(original, tmp_path / "ep_800.pth")
     network = import_published(tmp_path / "ep_800.pth")
-    assert network.denoise
+    assert network.configuration["denoise"]
     assert network.trained_on.source_to_isocenter == 800
     for name, value in network.state_dict().items():
         assert torch.equal(value, turned(original[_original(name)])), name
@@ -64,7 +64,7 @@ def test_imported_file_has_the_weights(original, tmp_path):
 def test_file_from_before_the_last_step_does_without_denoising(original, tmp_path):
     state = {key: value for key, value in original.items() if not key.startswith("denoise_layers")}
     torch.save(state, tmp_path / "ep_800.pth")
-    assert not import_published(tmp_path / "ep_800.pth").denoise
+    assert not import_published(tmp_path / "ep_800.pth").configuration["denoise"]
 
 
 def test_other_network_is_refused_by_the_weight_that_differs(original, tmp_path):
