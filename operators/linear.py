@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators.geometry import Volume
+from scoreinv.operators.solvers import Map, power_iteration
 
 T = TypeVar("T")
 
@@ -73,6 +74,14 @@ class LinearOperator(ABC):
         """A^H A x; override where something faster than both in turn exists."""
         return self._adjoint(self._apply(x))
 
+    def inverse_near(self, strength: Tensor, damping: Tensor) -> Map | None:
+        """Approximate inverse of damping + strength A^H A, Hermitian positive definite, where one is known.
+
+        Args:
+            strength, damping: > 0, numbers or (*batch, 1, ...) with an axis of length one for every image axis.
+        """
+        return None
+
     def _inspect(self, x: Tensor) -> None:
         """Warn if a checked image looks implausible, such as CT numbers where 1/mm is expected."""
 
@@ -120,8 +129,6 @@ class LinearOperator(ABC):
     def norm(self) -> float:
         """Spectral norm ||A||, by power iteration from a fixed start; computed once."""
         if self._norm is None:
-            from scoreinv.operators.solvers import power_iteration
-
             self._norm = math.sqrt(power_iteration(self.normal, self.in_shape, self.in_dtype, self.device))
         return self._norm
 

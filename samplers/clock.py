@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators import LinearOperator
+from scoreinv.operators.solvers import Map
 from scoreinv.priors.base import Prior
 
 
@@ -56,6 +57,10 @@ class TimedOperator(LinearOperator):
     def norm(self) -> float:
         with self.watch.running():
             return self.operator.norm()
+
+    def inverse_near(self, strength: Tensor, damping: Tensor) -> Map | None:
+        with self.watch.running():
+            return self.operator.inverse_near(strength, damping)
 
     def subset(self, i: int, n: int) -> LinearOperator:
         part = TimedOperator(self.operator.subset(i, n))
