@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators.geometry import Volume
+from scoreinv.operators.solvers import Map, power_iteration
 
 T = TypeVar("T")
 
@@ -73,6 +74,14 @@ class LinearOperator(ABC):
         """A^H A x; override where something faster than both in turn exists."""
         return self._adjoint(self._apply(x))
 
+    def inverse_near(self, strength: Tensor, damping: Tensor) -> Map | None:
+        """Approximate inverse of damping + strength A^H A, Hermitian positive definite, where one is known.
+
+        Args:
+            strength, damping: > 0, numbers or (*batch, 1, ...) with an axis of length one for every image axis.
+        """
+        return None
+
     def _inspect(self, x: Tensor) -> None:
         """Warn if a checked image looks implausible, such as CT numbers where 1/mm is expected."""
 
@@ -90,17 +99,23 @@ class LinearOperator(ABC):
             TypeError: if the dtype is not `in_dtype`.
         """
         self.check_image(x)
-        return _Differentiable.apply(x, self._apply, self._adjoint)
+        y: Tensor = _Differentiable.apply(x, self._apply, self._adjoint)
+        self._check_answer("_apply", y, (*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape), self.out_dtype)
+        return y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^H y, (*batch, *out_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
         self.check_measurements(y)
-        return _Differentiable.apply(y, self._adjoint, self._apply)
+        x: Tensor = _Differentiable.apply(y, self._adjoint, self._apply)
+        self._check_answer("_adjoint", x, (*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape), self.in_dtype)
+        return x
 
     def normal(self, x: Tensor) -> Tensor:
         """A^H A x, (*batch, *in_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
         self.check_image(x)
-        return _Differentiable.apply(x, self._normal, self._normal)
+        result: Tensor = _Differentiable.apply(x, self._normal, self._normal)
+        self._check_answer("_normal", result, tuple(x.shape), self.in_dtype)
+        return result
 
     def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
         """A^H 1, (*in_shape): what every voxel gives to all measurements, on `device` where the operator is on none."""
@@ -118,8 +133,6 @@ class LinearOperator(ABC):
     def norm(self) -> float:
         """Spectral norm ||A||, by power iteration from a fixed start; computed once."""
         if self._norm is None:
-            from scoreinv.operators.solvers import power_iteration
-
             self._norm = math.sqrt(power_iteration(self.normal, self.in_shape, self.in_dtype, self.device))
         return self._norm
 
@@ -163,6 +176,14 @@ class LinearOperator(ABC):
         if self.device is not None and x.device.type != self.device.type:
             raise ValueError(
                 f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
+            )
+
+    def _check_answer(self, method: str, answer: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """What a subclass computes is looked at too: users write their own."""
+        if tuple(answer.shape) != shape or answer.dtype != dtype:
+            raise ValueError(
+                f"{type(self).__name__}: {method} gives {_text(answer.shape)} {_name(answer.dtype)}, expected "
+                f"{_text(shape)} {_name(dtype)}; correct it, or the shapes and dtypes told to super().__init__"
             )
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:

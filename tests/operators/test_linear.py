@@ -196,6 +196,20 @@ class TestRefusals:
         assert "Matrix" in str(raised.value)
         assert "\n" not in str(raised.value)
 
+    @pytest.mark.parametrize("method", ["forward", "adjoint", "normal"])
+    @pytest.mark.parametrize("wrong", [lambda x: x[..., :-1], lambda x: x.double(), lambda x: x[None]])
+    def test_answers_of_a_users_operator_that_are_not_as_declared(self, method, wrong):
+        class Wrong(LinearOperator):
+            def _apply(self, x):
+                return wrong(x)
+
+            _adjoint = _apply
+
+        with pytest.raises(
+            ValueError, match=r"Wrong: _\w+ gives \(.*\) float\d\d, expected \(2, 5,?\) float32; correct it"
+        ):
+            getattr(Wrong((5,), (5,)), method)(torch.zeros(2, 5))
+
     def test_subset_without_views(self):
         with pytest.raises(NotImplementedError, match="no views"):
             A.subset(0, 2)
