@@ -165,8 +165,8 @@ class NonCartesianMRI(_MRI):
         trajectory: (shots, samples, d), rad per voxel within [-pi, pi], float32 or float64, in the order of the image's
             axes: (y, x) or (z, y, x).
         image_shape: (*image).
-        coil_maps: (coils, *image) complex64, sensitivities on the trajectory's device; None for one coil of ones. Voxels
-            where all are 0 are not seen, as for `CartesianMRI`.
+        coil_maps: (coils, *image) complex64, sensitivities on the trajectory's device; None for one coil of ones.
+            Voxels where all are 0 are not seen, as for `CartesianMRI`.
         backend: what computes the sums: "finufft" (CPU, error 1e-6), "torchkbnufft" (any device, error about 2e-5), or
             "auto", the former where the trajectory is on the CPU and the latter elsewhere.
 
