@@ -117,6 +117,10 @@ class LinearOperator(ABC):
         self._check_answer("_normal", result, tuple(x.shape), self.in_dtype)
         return result
 
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        """A^H 1, (*in_shape): what every voxel gives to all measurements, on `device` where the operator is on none."""
+        return self.adjoint(torch.ones(self.out_shape, dtype=self.out_dtype, device=self.device or device))
+
     def subset(self, i: int, n: int) -> LinearOperator:
         """The operator of views i, i + n, i + 2n, ... along `view_axis`; only where measurements are made of views."""
         raise NotImplementedError(f"{self}: has no views to take subset {i} of {n} from; use the whole operator")
@@ -274,7 +278,7 @@ class _Composition(LinearOperator):
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
         self.outer, self.inner = outer, inner
-        self.view_axis = outer.view_axis
+        self.view_axis, self.counts = outer.view_axis, outer.counts
         self.unit, self.volume = inner.unit, inner.volume
 
     def _inspect(self, x: Tensor) -> None:
@@ -288,6 +292,9 @@ class _Composition(LinearOperator):
 
     def _normal(self, x: Tensor) -> Tensor:
         return self.inner.adjoint(self.outer.normal(self.inner.forward(x)))
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        return self.inner.adjoint(self.outer.sensitivity(device))
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self.outer.subset(i, n) @ self.inner
@@ -304,7 +311,7 @@ class _Sum(LinearOperator):
             raise ValueError(f"{left} + {right}: shapes and dtypes must agree")
         super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
         self.left, self.right = left, right
-        self.view_axis = left.view_axis
+        self.view_axis, self.counts = left.view_axis, left.counts and right.counts
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
@@ -316,6 +323,9 @@ class _Sum(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.left.adjoint(y) + self.right.adjoint(y)
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        return self.left.sensitivity(device) + self.right.sensitivity(device)
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self.left.subset(i, n) + self.right.subset(i, n)
@@ -332,7 +342,7 @@ class _Scaled(LinearOperator):
             raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self.operator, self.factor = operator, factor
-        self.view_axis = operator.view_axis
+        self.view_axis, self.counts = operator.view_axis, operator.counts
         self.unit, self.volume = operator.unit, operator.volume
 
     def _inspect(self, x: Tensor) -> None:
@@ -346,6 +356,9 @@ class _Scaled(LinearOperator):
 
     def _normal(self, x: Tensor) -> Tensor:
         return abs(self.factor) ** 2 * self.operator.normal(x)
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        return self.factor.conjugate() * self.operator.sensitivity(device)
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self.factor * self.operator.subset(i, n)

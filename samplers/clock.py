@@ -54,6 +54,10 @@ class TimedOperator(LinearOperator):
 
     _apply, _adjoint = forward, adjoint
 
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        with self.watch.running():
+            return self.operator.sensitivity(device)
+
     def norm(self) -> float:
         with self.watch.running():
             return self.operator.norm()

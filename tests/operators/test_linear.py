@@ -75,6 +75,12 @@ def test_normal_equals_adjoint_of_forward(operator):
     torch.testing.assert_close(operator.normal(x), operator.adjoint(operator(x)))
 
 
+@pytest.mark.parametrize("operator", ALGEBRA.values(), ids=ALGEBRA.keys())
+def test_sensitivity_is_the_adjoint_of_ones(operator):
+    wanted = operator.adjoint(torch.ones(operator.out_shape, dtype=operator.out_dtype))
+    torch.testing.assert_close(operator.sensitivity(), wanted)
+
+
 def test_algebra_is_that_of_matrices():
     x = random((2, 3), torch.float32, 0).flatten()
     image = x.reshape(2, 3)
