@@ -37,9 +37,10 @@ from scoreinv.samplers import (
     steppers,
     walk,
 )
-from scoreinv.samplers.guidance import DAPS, DDS, DPS, MAPEM, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM
+from scoreinv.samplers.guidance import DAPS, DDS, DPS, MAPEM, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM, PnPADMM
 
 GUIDANCES = [DDS(), DPS(), DPSShift(), MCG(), DiffPIR(), PiGDM(), PiGDM("jacobian", 3), DAPS(2), POCS(), MBIR()]
+GUIDANCES += [PnPADMM()]
 TUNED = [DDS(tune="discrepancy"), DDS(tune="sure"), DDS(gamma=1.0), DDS(adapt=LoRA(steps=1))]
 STEPPERS = [
     DDIM(),
