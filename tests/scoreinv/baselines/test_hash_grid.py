@@ -32,7 +32,7 @@ def interpolated(value, at: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
 
 
 def entry(z: int, y: int, x: int, entries: int) -> int:
-    return ((z * 2654435761) ^ (y * 805459861) ^ x) % entries
+    return ((z * 805459861) ^ (y * 2654435761) ^ x) % entries
 
 
 def test_a_lattice_with_an_entry_a_node_is_interpolated_trilinearly() -> None:
