@@ -92,6 +92,15 @@ class Neighbours:
         pairs = (pair(kappa, offset) for offset in self.offsets)
         return replace(self, weights=tuple(w * j * k for w, (j, k) in zip(self.weights, pairs, strict=True)))
 
+    def degree(self) -> float:
+        """What the weights of a voxel's pairs sum to, averaged over voxels."""
+        image = torch.empty(self.shape, device="meta")
+        sums = [
+            float(w.double().sum()) if isinstance(w, Tensor) else w * pair(image, offset)[0].numel()
+            for offset, w in self
+        ]
+        return 2 * sum(sums) / image.numel()
+
     def __iter__(self) -> Iterator[tuple[tuple[int, ...], Weight]]:
         """(offset, weights) of every direction."""
         return zip(self.offsets, self.weights, strict=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scoreinv.priors.base import Prior
 from scoreinv.samplers import schedules
-from scoreinv.samplers.coupling import TVz
+from scoreinv.samplers.coupling import RDPz, TVz
 from scoreinv.samplers.guidance import (
     DAPS,
     DDS,
@@ -72,12 +72,12 @@ class Preset:
     guidance: Guidance
     stepper: Stepper
     schedule: Schedule = STANDARD
-    coupling: TVz | None = None
+    coupling: TVz | RDPz | None = None
 
 
 METHODS = {
-    "dds": Preset(DDS(iterations=15), DDIM(eta=1.0)),
-    "dds-mean": Preset(DDS(iterations=15), DDIM(eta=1.0, split="dds"), edm(2.0)),
+    "dds": Preset(DDS(iterations=15, tolerance=1e-2), DDIM(eta=1.0)),
+    "dds-mean": Preset(DDS(iterations=15, tolerance=1e-2), DDIM(eta=1.0, split="dds"), edm(2.0)),
     "dps": Preset(DPS(), DDIM(eta=1.0)),
     "pigdm": Preset(PiGDM("jacobian"), DDIM(eta=1.0)),
     "mcg": Preset(MCG(), Ancestral()),

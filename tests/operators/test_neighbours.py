@@ -86,3 +86,8 @@ def test_bad_settings_are_refused():
         around.alike(torch.zeros(3, 4), 9)
     with pytest.raises(ValueError, match="kappa has shape"):
         around.scaled(torch.ones(3))
+
+
+def test_degree_is_what_the_weights_of_a_voxel_sum_to():
+    for neighbours in (Neighbours.around((3, 4)), Neighbours.around((3, 4)).scaled(torch.rand(3, 4))):
+        assert neighbours.degree() == pytest.approx(2 * sum(weights(neighbours).values()) / 12)
