@@ -2,7 +2,7 @@
 
 from scoreinv.operators import sampling, trajectories
 from scoreinv.operators.coil_maps import espirit, walsh
-from scoreinv.operators.coils import coil_compression, k_space_noise, prewhiten, rss, simulated_coils
+from scoreinv.operators.coils import coil_compression, prewhiten, rss, simulated_coils
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
@@ -13,6 +13,7 @@ from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
 from scoreinv.operators.neighbours import Neighbours
+from scoreinv.operators.noise_level import k_space_noise
 from scoreinv.operators.pet import PET
 from scoreinv.operators.randoms import crystal_rates
 from scoreinv.operators.rays import RayTransform

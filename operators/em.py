@@ -97,5 +97,4 @@ def em_step(part: EMSubset, x: Tensor, seen: Tensor) -> Tensor:
 def _sensitivity(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:
     if likelihood.mask is not None:
         return operator.adjoint((counts.new_ones(()) * likelihood.mask).expand_as(counts).contiguous())
-    own = getattr(operator, "sensitivity", None)
-    return operator.adjoint(torch.ones_like(counts)) if own is None else own()
+    return operator.sensitivity(counts.device)

@@ -6,14 +6,28 @@ from scoreinv.baselines.cg_sense import cg_sense
 from scoreinv.baselines.cgls import cgls
 from scoreinv.baselines.fdk import fdk
 from scoreinv.baselines.l1_wavelet import l1_wavelet
+from scoreinv.baselines.naf import naf
 from scoreinv.baselines.osem import mlem, osem
 from scoreinv.baselines.sart import sart
 from scoreinv.baselines.tv import tv
 from scoreinv.baselines.zero_filled import zero_filled
 
-__all__ = ["asd_pocs", "bsrem", "cg_sense", "cgls", "fdk", "l1_wavelet", "mlem", "osem", "sart", "tv", "zero_filled"]
+__all__ = [
+    "asd_pocs",
+    "bsrem",
+    "cg_sense",
+    "cgls",
+    "fdk",
+    "l1_wavelet",
+    "mlem",
+    "naf",
+    "osem",
+    "sart",
+    "tv",
+    "zero_filled",
+]
 
 # By what they reconstruct.
-CT = ("asd_pocs", "cgls", "fdk", "sart", "tv")
+CT = ("asd_pocs", "cgls", "fdk", "naf", "sart", "tv")
 MRI = ("cg_sense", "cgls", "l1_wavelet", "tv", "zero_filled")
 PET = ("bsrem", "mlem", "osem")

@@ -61,7 +61,7 @@ def asd_pocs(
             f"asd_pocs: tolerance {tolerance}, iterations {iterations}; expected tolerance > 0 and iterations >= 1"
         )
     check_measurements("asd_pocs", operator, measurements)
-    likelihood = default_likelihood(measurements) if likelihood is None else likelihood
+    likelihood = default_likelihood(operator, measurements) if likelihood is None else likelihood
     if not isinstance(likelihood, Gaussian):
         raise TypeError(f"asd_pocs: likelihood is {likelihood}, expected Gaussian noise of line integrals; use tv")
     likelihood.check(measurements, operator.out_shape)

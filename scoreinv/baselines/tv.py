@@ -62,8 +62,8 @@ def tv(
         operator: A, real with entries >= 0, such as ConeBeamCT, or complex, such as CartesianMRI; image of any number
             of axes. Voxels are cubes unless it has a `volume` that says otherwise.
         measurements: y, operator.out_shape: line integrals or k-space for a Gaussian, counts for TransmissionPoisson.
-        likelihood: noise of the data; None means Gaussian with sigma = 0.01 rms(y), of k-space with the noise of its
-            weakest samples (`k_space_noise`).
+        likelihood: noise of the data; None means Gaussian with sigma = 0.01 rms(y), of k-space by how much the
+            coils contradict each other (`k_space_noise`).
         strength: of the smoothing, in units of the noise, dimensionless; see the top of this module.
         iterations: one forward and one adjoint each, besides some ten for the start.
         nonnegative: keep x >= 0; None does so with real images.
@@ -84,7 +84,7 @@ def tv(
     if not strength > 0 or iterations < 1:
         raise ValueError(f"tv: strength {strength}, iterations {iterations}; expected strength > 0 and iterations >= 1")
     check_measurements("tv", operator, measurements)
-    likelihood = default_likelihood(measurements) if likelihood is None else likelihood
+    likelihood = default_likelihood(operator, measurements) if likelihood is None else likelihood
     nonnegative = not operator.in_dtype.is_complex if nonnegative is None else nonnegative
     likelihood.check(measurements, operator.out_shape)
 

@@ -1,4 +1,4 @@
-"""Images as NIfTI (`.nii`, `.nii.gz`), MetaImage (`.mha`) and STIR's Interfile (`.hv` beside `.v`).
+"""Images as NIfTI (`.nii`, `.nii.gz`), MetaImage (`.mha`), STIR's Interfile (`.hv` beside `.v`); CT of DICOM to read.
 
 Files store axes in any order and direction. A reader permutes and flips them, without interpolation, to the order used
 everywhere in this package: (z, y, x) pointing as closely as possible to the patient's Superior, Posterior and Left. The
@@ -92,13 +92,17 @@ def read_image(path: str | Path) -> Image:
     """Read `.nii`, `.nii.gz`, `.mha` or `.hv`, with its intensity scaling applied and its axes turned to (z, y, x).
 
     Real data become float32, complex NIfTI data complex64. Trailing axes of length 1 are dropped; a 2D file becomes
-    one slice.
+    one slice. A folder is read as a CT series of DICOM (`read_dicom`).
 
     Raises:
         FileNotFoundError: if there is no such file, or only the header of two.
         ValueError: for another suffix, a damaged file, more than three axes, several channels, NaN or Inf, or an
             affine that is singular or sheared.
     """
+    if Path(path).is_dir():
+        from scoreinv.io.dicom import read_dicom
+
+        return read_dicom(path)
     path = check_exists(path, SUFFIXES, "an image")
     read = _READERS.get(path.suffix.lower(), _read_nifti)
     try:

@@ -2,7 +2,7 @@
 
 Interfile 3.3 with STIR's additions: a segment after the other in the order the header gives, each by plane and view or
 by view and plane, the tangential position fastest. STIR places crystals evenly on a circle, or in flat blocks on one
-(`BlocksOnCylindrical`), of which blocks of which crystal 0 begins the side on top are those of `PETScanner`. A patient
+(`BlocksOnCylindrical`), of which those of one block a side are read, without gaps between blocks. A patient
 lies head first and on the back unless the header says otherwise; then z of the package's axes points against that of
 STIR, and rings, counted along STIR's, descend. The middle of the scanner is at 0.
 """
@@ -51,8 +51,8 @@ def read_interfile_sinogram(path: str | Path) -> InterfileSinogram:
     Raises:
         FileNotFoundError: without header or numbers.
         ValueError: if the header lacks a key, contradicts itself or the size of the numbers, or describes what is not
-            read: time of flight, arc correction, several frames, mashed views, even spans, rotated gantries, blocks
-            with gaps, patients who do not lie head first and on the back.
+            read: time of flight, arc correction, several frames, mashed views, even spans, blocks with gaps, patients
+            who do not lie head first and on the back.
     """
     path = check_exists(path, (".hs",), "an Interfile header of STIR")
     try:
@@ -64,8 +64,8 @@ def read_interfile_sinogram(path: str | Path) -> InterfileSinogram:
 def write_interfile_sinogram(path: str | Path, data: Tensor, scanner: PETScanner, sinogram: Sinogram) -> None:
     """Write a sinogram without time of flight for STIR, both files or neither; existing ones are replaced.
 
-    Scanners with one crystal a side are STIR's `Cylindrical`, all others `BlocksOnCylindrical`, turned by half a side
-    less half a crystal, as STIR places the first crystal on top where `PETScanner` places the first side.
+    Scanners with one crystal a side are STIR's `Cylindrical`, all others `BlocksOnCylindrical`; its view offset counts
+    from the first crystal on top, the rotation of `PETScanner` from the first side.
 
     Args:
         path: the header, `.hs`; the numbers go beside it, into `.s`.
@@ -158,18 +158,14 @@ def _scanner(header: InterfileHeader) -> PETScanner:
             (f"distance between crystals in {_AXIAL} (cm)", pitch / 10),
         ):
             if abs(header.number(key) - wanted) > 1e-5 * wanted:
-                raise ValueError(f"'{key}' is {header.get(key)}, expected {wanted:g}; blocks with gaps are not read")
+                raise ValueError(f"'{key}' is {header.get(key)}, expected {wanted:g}; only sides of one block are read")
     else:
         raise ValueError(f"scanner geometry is {geometry!r}, expected Cylindrical or BlocksOnCylindrical")
     if crystals % per_side:
         raise ValueError(f"{crystals} detectors per ring do not fill blocks of {per_side}, expected a multiple")
-    if abs(turned - _first_side_on_top(crystals, per_side)) > 1e-4:
-        raise ValueError(
-            f"'view offset (degrees)' is {turned:g}, expected {_first_side_on_top(crystals, per_side):g}; rotated "
-            "gantries are not read"
-        )
     positions = ((rings - 1) / 2 - np.arange(rings)) * pitch
-    return PETScanner(radius, crystals // per_side, per_side, size, tuple(positions.tolist()))
+    rotation = math.radians(turned - _first_side_on_top(crystals, per_side))
+    return PETScanner(radius, crystals // per_side, per_side, size, tuple(positions.tolist()), rotation)
 
 
 def _sorting(
@@ -260,7 +256,7 @@ def _header(
         ("Average depth of interaction (cm)", 0),  # the radius holds it
         ("Distance between rings (cm)", pitch / 10),
         ("Default bin size (cm)", scanner.crystal_size / 20),
-        ("View offset (degrees)", _first_side_on_top(scanner.crystals, per_side)),
+        ("View offset (degrees)", math.degrees(scanner.rotation) + _first_side_on_top(scanner.crystals, per_side)),
         ("Maximum number of non-arc-corrected bins", bins),
         ("Default number of arc-corrected bins", bins),
         (f"Number of blocks per bucket in {_TRANSAXIAL}", 1),

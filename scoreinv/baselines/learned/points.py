@@ -78,16 +78,17 @@ def read_views(
     Returns:
         (batch, channels, points).
     """
-    if not maps.shape[1]:
-        raise ValueError("read_views: no views, expected maps (batch, views, channels, v, u) with at least one")
     seen = maps.new_ones(maps.shape[:2], dtype=torch.bool) if seen is None else seen
     join, nothing = (torch.maximum, -math.inf) if pool == "max" else (torch.add, 0.0)
-    pooled = maps.new_full((1, 1, 1), nothing)
+    pooled: Tensor | None = None
     # View by view: all at once would need their number times the memory.
-    for view in range(maps.shape[1]):
+    for view in seen.any(0).nonzero()[:, 0].tolist():
         grid = places[:, view, None]
         found = functional.grid_sample(maps[:, view], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
-        pooled = join(pooled, found.masked_fill(~seen[:, view, None, None], nothing))
+        if not seen[:, view].all():
+            found = found.masked_fill(~seen[:, view, None, None], nothing)
+        pooled = found if pooled is None else join(pooled, found)
+    assert pooled is not None
     return pooled if pool == "max" else pooled / seen.sum(1)[:, None, None]
 
 

@@ -10,15 +10,16 @@ from scoreinv.baselines.learned.unet import UNet
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.solvers import conjugate_gradients
 
-_WEIGHT = 0.02  # of the image against the data, to begin with; relative to ||A||^2
+_WEIGHT = 0.02  # of the image against the data, to begin with
 
 
 class Unrolled(LearnedNetwork):
-    """Alternates x = argmin ||A x - y||^2 / ||A||^2 + lambda_k ||x - z||^2 and z = x + U-Net_k(x), from z = 0.
+    """Alternates x = argmin ||A x - y||^2 / a^2 + lambda_k ||x - z||^2 and z = x + U-Net_k(x), from z = 0.
 
     The first is approached by a few conjugate gradients from z, the second sees slices (the last two axes), complex
-    ones as two channels. Weights and lambda_k are learned, apart for every iteration. Any operator will do; lengths
-    are measured in units of ||A||, so that one network serves different numbers of views.
+    ones as two channels. Weights and lambda_k are learned, apart for every iteration. Any operator will do: it is
+    measured by what it does to the back-projection b = A^H y, a = ||A b|| / ||b||, so that one network serves different
+    numbers of views.
 
     Args:
         iterations: of both steps.
@@ -58,8 +59,9 @@ class Unrolled(LearnedNetwork):
 
     def forward(self, operator: LinearOperator, measurements: Tensor) -> Tensor:
         """`operator.out_shape` -> `operator.in_shape`; differentiable."""
-        square = operator.norm() ** 2
-        target = operator.adjoint(measurements) / square
+        target = operator.adjoint(measurements)
+        square = _square(operator.forward(target)) / _square(target)
+        target = target / square
         z, scale = torch.zeros_like(target), self.scale
         for unet, weight in zip(self.unets, self.log_weights.exp(), strict=True):
             x = self._data_step(operator, square, target, z, weight)
@@ -68,7 +70,7 @@ class Unrolled(LearnedNetwork):
             z = x + scale * _mended(unet, x / scale)
         return z
 
-    def _data_step(self, operator: LinearOperator, square: float, target: Tensor, z: Tensor, weight: Tensor) -> Tensor:
+    def _data_step(self, operator: LinearOperator, square: Tensor, target: Tensor, z: Tensor, weight: Tensor) -> Tensor:
         def matrix(x: Tensor) -> Tensor:
             return operator.normal(x) / square + weight * x
 
@@ -78,6 +80,11 @@ class Unrolled(LearnedNetwork):
 
     def image(self, operator: LinearOperator, measurements: Tensor) -> Tensor:
         return torch.as_tensor(self(operator, measurements.to(self.device)))
+
+
+def _square(x: Tensor) -> Tensor:
+    """Squared norm, never 0."""
+    return x.abs().square().sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _mended(unet: nn.Module, image: Tensor) -> Tensor:

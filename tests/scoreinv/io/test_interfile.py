@@ -92,7 +92,6 @@ def test_a_span_is_found(tmp_path):
         ("[3] := 6", "[3] := -6", "expected a whole number >= 1"),
         ("{ 2,3,2 }", "{ , }", "expected whole numbers"),
         ("applied corrections", "corrections", "has no key 'applied corrections'"),
-        ("; a comment := with a sign", "view offset (degrees) := 5", "'view offset \\(degrees\\)' is 5, expected 0"),
         ("; a comment := with a sign", GEOMETRY.replace("$", "Generic"), "scanner geometry is 'Generic'"),
         ("; a comment := with a sign", GEOMETRY.replace("$", "BlocksOnCylindrical"), "no key 'number of crystals per"),
         ("{None}", "{arc correction}", "expected no arc correction"),
@@ -133,8 +132,16 @@ def test_scaling_factors_that_disagree_are_refused(tmp_path):
         read_interfile_sinogram(write(tmp_path, HEADER + "image scaling factor[1] := {0.5, 2}\n"))
 
 
+def test_view_offsets_turn_the_scanner(tmp_path):
+    header = HEADER.replace("; a comment := with a sign", "View offset (degrees) := 30")
+    turned = read_interfile_sinogram(write(tmp_path, header)).scanner.positions()
+    # By one of twelve crystals.
+    straight = read_interfile_sinogram(write(tmp_path)).scanner.positions()
+    np.testing.assert_allclose(turned, np.roll(straight, -1, 0), atol=1e-9)
+
+
 CIRCLE = PETScanner(105, 12, 1, 50.0, (4.0, 0.0, -4.0))
-POLYGON = PETScanner(105, 4, 3, 50.0, (6.0, 2.0, -2.0, -6.0))
+POLYGON = PETScanner(105, 4, 3, 50.0, (6.0, 2.0, -2.0, -6.0), 0.3)
 
 
 class TestWriting:
@@ -159,6 +166,8 @@ class TestWriting:
         read = read_interfile_sinogram(tmp_path / "mmr.hs")
         assert torch.equal(read.data, data)
         assert (read.scanner.sides, read.scanner.crystals_per_side) == (56, 9)
+        offset = next(line for line in (tmp_path / "mmr.hs").read_text().splitlines() if line.startswith("View offset"))
+        assert float(offset.partition(":=")[2]) == pytest.approx(0, abs=1e-9)  # as in STIR's list of scanners
         np.testing.assert_allclose(read.scanner.positions(), scanner.positions(), atol=1e-9)
 
     def test_one_ring_is_enough(self, tmp_path):
@@ -190,7 +199,7 @@ class TestWriting:
         write_interfile_sinogram(tmp_path / "a.hs", torch.zeros(5, 6, 16), POLYGON, Sinogram(5))
         header, key = (tmp_path / "a.hs").read_text(), "Distance between blocks in transaxial direction (cm)"
         (tmp_path / "a.hs").write_text(header.replace(f"{key} := 15.0", f"{key} := 16"))
-        with pytest.raises(ValueError, match="is 16, expected 15; blocks with gaps"):
+        with pytest.raises(ValueError, match="is 16, expected 15; only sides of one block"):
             read_interfile_sinogram(tmp_path / "a.hs")
 
     def test_what_stir_cannot_hold_is_refused_and_nothing_written(self, tmp_path):

@@ -35,7 +35,8 @@ def test_data_steps_are_those_of_the_proximal_point_method():
     matrix = random(30, 12, dtype=torch.float32)
     operator, y = Picture(matrix, (3, 4)), random(30, seed=1, dtype=torch.float32)
     network = silent(iterations=3, gradients=12, scale=1.0)
-    square = operator.norm() ** 2
+    back = matrix.T @ y
+    square = (matrix @ back).square().sum() / back.square().sum()
     z = torch.zeros(12)
     for weight in network.log_weights.exp():
         normal = matrix.T @ matrix / square + weight * torch.eye(12)
@@ -93,6 +94,12 @@ def test_complex_images_are_learnt_from_part_of_k_space():
         optimizer.step()
     with torch.no_grad():
         assert sum(float(error()) for _ in range(10)) < before / 3
+
+
+def test_no_data_make_no_image():
+    torch.manual_seed(0)
+    operator = scan(views=2)
+    assert not reconstruct(silent(iterations=2, gradients=2), operator, torch.zeros(operator.out_shape)).any()
 
 
 def test_images_of_the_other_kind_are_refused():

@@ -43,6 +43,14 @@ def test_without_a_model_it_is_a_score_network(tmp_path):
         load_training(path, ["model=unet"])
 
 
-@pytest.mark.parametrize("path", [*CONFIGS.glob("deepsparse/*.yaml"), *CONFIGS.glob("learned/*.yaml")], ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *CONFIGS.glob("deepsparse/pretrain.yaml"),
+        *CONFIGS.glob("deepsparse/fine*.yaml"),
+        *CONFIGS.glob("learned/*.yaml"),
+    ],
+    ids=lambda path: path.stem,
+)
 def test_shipped_configurations_are_valid(path):
     assert load_training(path).steps > 0
