@@ -2,7 +2,7 @@
 
 from scoreinv.operators import sampling, trajectories
 from scoreinv.operators.coil_maps import espirit, walsh
-from scoreinv.operators.coils import coil_compression, k_space_noise, prewhiten, rss, simulated_coils
+from scoreinv.operators.coils import coil_compression, prewhiten, rss, simulated_coils
 from scoreinv.operators.cone_beam import ConeBeamCT, ParallelBeamCT
 from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
@@ -12,9 +12,12 @@ from scoreinv.operators.linear import LinearOperator, Stack
 from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
+from scoreinv.operators.neighbours import Neighbours
+from scoreinv.operators.noise_level import k_space_noise
 from scoreinv.operators.pet import PET
 from scoreinv.operators.randoms import crystal_rates
 from scoreinv.operators.rays import RayTransform
+from scoreinv.operators.relative_difference import RelativeDifference
 from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer, mmr_efficiencies
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
 from scoreinv.operators.tof import TOF
@@ -32,6 +35,7 @@ __all__ = [
     "LinearOperator",
     "LinesOfResponse",
     "ListModePET",
+    "Neighbours",
     "NonCartesianMRI",
     "PETScanner",
     "ParallelBeamCT",
@@ -39,6 +43,7 @@ __all__ = [
     "Poisson",
     "RayTransform",
     "Rays",
+    "RelativeDifference",
     "Sinogram",
     "Stack",
     "TransmissionPoisson",

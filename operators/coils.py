@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_WEAKEST = 0.1  # share of samples that are taken for noise
 _PER_RING = 8  # simulated coils around the patient before a second ring is begun
 _DISTANCE = 1.3  # of simulated coils from the axis, in half diagonals of the image's last two axes
 
@@ -89,24 +88,6 @@ def prewhiten(k_space: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("prewhiten: noise of one channel is a mixture of the others'; leave out repeated channels")
     matrix = torch.linalg.inv(scale[:, None] * root).to(k_space.dtype)
     return torch.tensordot(matrix, k_space, 1), matrix
-
-
-def k_space_noise(k_space: Tensor) -> float:
-    """Standard deviation of the noise per real component, estimated from the weakest samples of k-space.
-
-    Sizes of complex white noise are Rayleigh distributed, so that a tenth of them lie below sigma sqrt(-2 log 0.9).
-    Among all samples that are not 0 this takes the weakest for noise alone, and errs upwards where there is signal
-    everywhere: by the finest details that are no stronger than noise to the eye, and by a factor where there is hardly
-    any noise. 0 without any signal.
-
-    Args:
-        k_space: any shape, complex, any unit; 0 where not sampled.
-    """
-    sizes = k_space[k_space != 0].abs()
-    if sizes.numel() == 0:
-        return 0.0
-    rank = max(round(_WEAKEST * sizes.numel()), 1)
-    return float(sizes.kthvalue(rank).values) / math.sqrt(-2 * math.log(1 - _WEAKEST))
 
 
 def simulated_coils(count: int, image_shape: Sequence[int]) -> Tensor:

@@ -39,9 +39,26 @@ class EMSubset:
 
     def emissions(self, x: Tensor) -> Tensor:
         """e at images x >= 0, (*batch, *image)."""
+        return x * self._likelier(x)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Of the log-likelihood at images x >= 0, (*batch, *image)."""
+        return self._likelier(x) - self.sensitivity
+
+    def _likelier(self, x: Tensor) -> Tensor:
+        """A^T (m y / (A x + b)); where nothing is expected nothing pulls."""
         mean = self.operator.forward(x) + self.likelihood.background
-        ratio = torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0)
-        return x * self.operator.adjoint(ratio)
+        return self.operator.adjoint(torch.where(mean > 0, self.counts / torch.where(mean > 0, mean, 1.0), 0.0))
+
+
+def default_subsets(operator: LinearOperator) -> int:
+    """As many as leave four views or more each, but no more than 14; 1 for an operator without views."""
+    subsets = max(1, min(operator.out_shape[operator.view_axis] // 4, 14))
+    try:
+        operator.subset(0, subsets)
+    except NotImplementedError:
+        return 1
+    return subsets
 
 
 def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, subsets: int) -> list[EMSubset]:
@@ -80,5 +97,4 @@ def em_step(part: EMSubset, x: Tensor, seen: Tensor) -> Tensor:
 def _sensitivity(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:
     if likelihood.mask is not None:
         return operator.adjoint((counts.new_ones(()) * likelihood.mask).expand_as(counts).contiguous())
-    own = getattr(operator, "sensitivity", None)
-    return operator.adjoint(torch.ones_like(counts)) if own is None else own()
+    return operator.sensitivity(counts.device)

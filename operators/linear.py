@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators.geometry import Volume
+from scoreinv.operators.solvers import Map, power_iteration
 
 T = TypeVar("T")
 
@@ -37,7 +38,6 @@ class LinearOperator(ABC):
     Attributes:
         unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
         volume: grid of the image; None where its place and voxel size are unknown.
-        counts: whether measurements are counts of an emitter, in proportion to the image.
         counts: whether measurements are counts of an emitter, in proportion to the image.
         view_axis: axis of the measurements along which `subset` takes every n-th.
     """
@@ -74,6 +74,14 @@ class LinearOperator(ABC):
         """A^H A x; override where something faster than both in turn exists."""
         return self._adjoint(self._apply(x))
 
+    def inverse_near(self, strength: Tensor, damping: Tensor) -> Map | None:
+        """Approximate inverse of damping + strength A^H A, Hermitian positive definite, where one is known.
+
+        Args:
+            strength, damping: > 0, numbers or (*batch, 1, ...) with an axis of length one for every image axis.
+        """
+        return None
+
     def _inspect(self, x: Tensor) -> None:
         """Warn if a checked image looks implausible, such as CT numbers where 1/mm is expected."""
 
@@ -91,17 +99,27 @@ class LinearOperator(ABC):
             TypeError: if the dtype is not `in_dtype`.
         """
         self.check_image(x)
-        return _Differentiable.apply(x, self._apply, self._adjoint)
+        y: Tensor = _Differentiable.apply(x, self._apply, self._adjoint)
+        self._check_answer("_apply", y, (*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape), self.out_dtype)
+        return y
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^H y, (*batch, *out_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
         self.check_measurements(y)
-        return _Differentiable.apply(y, self._adjoint, self._apply)
+        x: Tensor = _Differentiable.apply(y, self._adjoint, self._apply)
+        self._check_answer("_adjoint", x, (*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape), self.in_dtype)
+        return x
 
     def normal(self, x: Tensor) -> Tensor:
         """A^H A x, (*batch, *in_shape) -> (*batch, *in_shape). Differentiable. Raises like `forward`."""
         self.check_image(x)
-        return _Differentiable.apply(x, self._normal, self._normal)
+        result: Tensor = _Differentiable.apply(x, self._normal, self._normal)
+        self._check_answer("_normal", result, tuple(x.shape), self.in_dtype)
+        return result
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        """A^H 1, (*in_shape): what every voxel gives to all measurements, on `device` where the operator is on none."""
+        return self.adjoint(torch.ones(self.out_shape, dtype=self.out_dtype, device=self.device or device))
 
     def subset(self, i: int, n: int) -> LinearOperator:
         """The operator of views i, i + n, i + 2n, ... along `view_axis`; only where measurements are made of views."""
@@ -115,8 +133,6 @@ class LinearOperator(ABC):
     def norm(self) -> float:
         """Spectral norm ||A||, by power iteration from a fixed start; computed once."""
         if self._norm is None:
-            from scoreinv.operators.solvers import power_iteration
-
             self._norm = math.sqrt(power_iteration(self.normal, self.in_shape, self.in_dtype, self.device))
         return self._norm
 
@@ -160,6 +176,14 @@ class LinearOperator(ABC):
         if self.device is not None and x.device.type != self.device.type:
             raise ValueError(
                 f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
+            )
+
+    def _check_answer(self, method: str, answer: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        """What a subclass computes is looked at too: users write their own."""
+        if tuple(answer.shape) != shape or answer.dtype != dtype:
+            raise ValueError(
+                f"{type(self).__name__}: {method} gives {_text(answer.shape)} {_name(answer.dtype)}, expected "
+                f"{_text(shape)} {_name(dtype)}; correct it, or the shapes and dtypes told to super().__init__"
             )
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:
@@ -254,7 +278,7 @@ class _Composition(LinearOperator):
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
         self.outer, self.inner = outer, inner
-        self.view_axis = outer.view_axis
+        self.view_axis, self.counts = outer.view_axis, outer.counts
         self.unit, self.volume = inner.unit, inner.volume
 
     def _inspect(self, x: Tensor) -> None:
@@ -268,6 +292,9 @@ class _Composition(LinearOperator):
 
     def _normal(self, x: Tensor) -> Tensor:
         return self.inner.adjoint(self.outer.normal(self.inner.forward(x)))
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        return self.inner.adjoint(self.outer.sensitivity(device))
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self.outer.subset(i, n) @ self.inner
@@ -284,7 +311,7 @@ class _Sum(LinearOperator):
             raise ValueError(f"{left} + {right}: shapes and dtypes must agree")
         super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
         self.left, self.right = left, right
-        self.view_axis = left.view_axis
+        self.view_axis, self.counts = left.view_axis, left.counts and right.counts
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
@@ -296,6 +323,9 @@ class _Sum(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self.left.adjoint(y) + self.right.adjoint(y)
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        return self.left.sensitivity(device) + self.right.sensitivity(device)
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self.left.subset(i, n) + self.right.subset(i, n)
@@ -312,7 +342,7 @@ class _Scaled(LinearOperator):
             raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self.operator, self.factor = operator, factor
-        self.view_axis = operator.view_axis
+        self.view_axis, self.counts = operator.view_axis, operator.counts
         self.unit, self.volume = operator.unit, operator.volume
 
     def _inspect(self, x: Tensor) -> None:
@@ -326,6 +356,9 @@ class _Scaled(LinearOperator):
 
     def _normal(self, x: Tensor) -> Tensor:
         return abs(self.factor) ** 2 * self.operator.normal(x)
+
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        return self.factor.conjugate() * self.operator.sensitivity(device)
 
     def subset(self, i: int, n: int) -> LinearOperator:
         return self.factor * self.operator.subset(i, n)

@@ -21,7 +21,8 @@ class ListModePET(LinearOperator):
 
     Row e is the row of `operator` of the bin that event e fell into. What was not counted enters through `sensitivity`,
     that of the whole operator: EM in list mode is `osem(ListModePET(operator, events), ones)`, the same as on the
-    histogram of the events (Parra and Barrett 1998, IEEE TMI 17:228, eq. 12).
+    histogram of the events (Parra and Barrett 1998, IEEE TMI 17:228). Methods that know a likelihood of the rows alone
+    do not see it: `solve` takes events with guidance `MAPEM` only.
 
     Args:
         operator: of the sinogram that the events would be sorted into. Line integrals are numba's, whatever its
@@ -34,6 +35,7 @@ class ListModePET(LinearOperator):
     """
 
     volume: Volume
+    counts = True
 
     def __init__(self, operator: PET, events: Tensor) -> None:
         axes = len(operator.out_shape)
@@ -60,7 +62,7 @@ class ListModePET(LinearOperator):
     def _whole_sensitivity(self) -> Tensor:
         return self.operator.sensitivity()
 
-    def sensitivity(self) -> Tensor:
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
         """(z, y, x): that of the whole operator, computed once; of a subset of events its share."""
         return self._whole_sensitivity / self._share
 

@@ -7,6 +7,7 @@ fully sampled data have the image's norm and operators of different samplings co
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -15,10 +16,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from scoreinv.operators import _nufft
+from scoreinv.operators._response import mean_response
 from scoreinv.operators._toeplitz import Toeplitz
+from scoreinv.operators.coils import rss
 from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.solvers import Map
 
 CHUNK = 2**21  # complex numbers of coil images at a time; malloc asks for fresh pages, slowly, beyond 32 MiB
+_LEAST_RESPONSE = 0.5  # of the mean over frequencies, when A^H A is approximated
 
 
 class _MRI(LinearOperator):
@@ -41,6 +46,39 @@ class _MRI(LinearOperator):
         self.coil_maps = coil_maps
         coils = 1 if coil_maps is None else len(coil_maps)
         super().__init__(image_shape, (coils, *samples), torch.complex64, torch.complex64, device)
+
+    def inverse_near(self, strength: Tensor, damping: Tensor) -> Map:
+        """(1 - S^2) / damping + S F^H (damping + strength c)^-1 F S with the discrete Fourier transform F.
+
+        Where coils see, S = 1 for normalised maps, A^H A is nearly a convolution; elsewhere it is nothing.
+        """
+        axes = tuple(range(-len(self.in_shape), 0))
+        seen, response = self._response
+        spectrum = 1 / (damping + strength * response)
+        unseen = (1 - seen.square()) / damping
+
+        def inverse(v: Tensor) -> Tensor:
+            within = torch.fft.ifftn(spectrum * torch.fft.fftn(seen * v, dim=axes), dim=axes)
+            return unseen * v + seen * within
+
+        return inverse
+
+    @cached_property
+    def _response(self) -> tuple[Tensor, Tensor]:
+        """How much coils see of each place, at most 1, and of each frequency there, c; (*image) both."""
+        kernel = self._point_spread()
+        maps = self.coil_maps
+        if maps is None:
+            maps = torch.ones((1, *self.in_shape), dtype=self.in_dtype, device=kernel.device)
+        seen = rss(maps)
+        seen = seen / seen.max()
+        response = mean_response(kernel, maps) / seen.square().mean()
+        # Frequencies between the samples are known through their neighbours: taken for unseen, they would be overrated.
+        return seen, response.clamp(min=_LEAST_RESPONSE * float(response.mean()))
+
+    @abstractmethod
+    def _point_spread(self) -> Tensor:
+        """K with A^H A = sum over coils of conj(S_c) K S_c, (*2 image) complex128, offset 0 first."""
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:
         axes = "z, y, x" if len(self.in_shape) == 3 else "y, x"
@@ -88,6 +126,10 @@ class CartesianMRI(_MRI):
         """Axes along which the mask varies. Along the others A^H A is the identity, and needs no transform."""
         axes = self._image_axes
         return tuple(k for k in axes if not torch.equal(self.mask, self.mask.narrow(k, 0, 1).expand_as(self.mask)))
+
+    def _point_spread(self) -> Tensor:
+        weights = self._rolled_mask.to(torch.complex128).square()
+        return torch.fft.ifftn(weights).tile((2,) * weights.ndim)  # it is periodic over the image
 
     def _apply(self, x: Tensor) -> Tensor:
         coils = self._rolled_maps * torch.fft.ifftshift(x, self._image_axes).unsqueeze(-self.mask.ndim - 1)
@@ -158,6 +200,11 @@ class NonCartesianMRI(_MRI):
     @cached_property
     def _toeplitz(self) -> Toeplitz:
         return Toeplitz(self.trajectory.flatten(0, 1), self.in_shape, self._scale**2, self.trajectory.device)
+
+    def _point_spread(self) -> Tensor:
+        doubled = tuple(2 * n for n in self.in_shape)
+        kernel = torch.from_numpy(_nufft.point_spread(self.trajectory.flatten(0, 1), doubled))
+        return torch.fft.ifftshift(self._scale**2 * kernel).to(self.trajectory.device)
 
     def _coil_chunks(self, items: int) -> list[slice]:
         coils, most = self.out_shape[0], max(math.prod(self.in_shape), math.prod(self.out_shape[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -97,13 +98,14 @@ class PET(LinearOperator):
         part._norm = None
         return part
 
-    def sensitivity(self) -> Tensor:
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
         """A^T 1, (z, y, x): the chance that a decay in a voxel is counted, up to scale. A few views at a time."""
-        parts = min(self.out_shape[1], -(-torch.Size(self.out_shape).numel() // _ELEMENTS))
-        result = torch.zeros(self.in_shape)
+        parts = min(self.out_shape[1], -(-math.prod(self.out_shape) // _ELEMENTS))
+        device = self.device or device
+        result = torch.zeros(self.in_shape, device=device)
         for i in range(parts):
             part = self.subset(i, parts) if parts > 1 else self
-            result += part.adjoint(torch.ones(part.out_shape))
+            result += part.adjoint(torch.ones(part.out_shape, device=device))
         return result
 
     def _apply(self, x: Tensor) -> Tensor:

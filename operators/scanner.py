@@ -2,9 +2,9 @@
 
 Crystals stand on the sides of a regular polygon, ring after ring. Seen with x to the right and y downwards, which in
 the package's axes is the patient from the feet, crystal 0 begins the side on top, the one about (x, y) = (0, -radius),
-and numbers run towards +x. Sinograms are sorted as STIR and parallelproj 2 sort them: in view v the bin at signed
-position t joins crystal v + floor(t / 2) with crystal v - ceil(t / 2) + n / 2, of n crystals a ring; positions are not
-arc-corrected.
+unless all is turned, and numbers run towards +x. Sinograms are sorted as STIR and parallelproj 2 sort them: in view v
+the bin at signed position t joins crystal v + floor(t / 2) with crystal v - ceil(t / 2) + n / 2, of n crystals a ring;
+positions are not arc-corrected.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ class PETScanner:
         crystals_per_side: crystals in a row along a side, gaps that are addressed like crystals included.
         crystal_size: from one crystal to the next along a side, mm.
         ring_positions: z of every ring, ascending or descending, mm.
+        rotation: by which all is turned from the top towards +x, rad.
 
     Raises:
-        ValueError: for lengths or numbers that are not positive, an odd number of crystals, crystals that do not fit on
-            their side, or rings out of order.
+        ValueError: for lengths or numbers that are not positive, a rotation that is not finite, an odd number of
+            crystals, crystals that do not fit on their side, or rings out of order.
     """
 
     radius: float
@@ -40,6 +41,7 @@ class PETScanner:
     crystals_per_side: int
     crystal_size: float
     ring_positions: tuple[float, ...]
+    rotation: float = 0.0
 
     def __post_init__(self) -> None:
         rings = np.asarray(self.ring_positions, dtype=np.float64)
@@ -59,6 +61,8 @@ class PETScanner:
             if int(number) != number or number < least:
                 raise ValueError(f"PETScanner: {name} is {number}, expected a whole number >= {least}")
             object.__setattr__(self, name, int(number))
+        if not math.isfinite(self.rotation):
+            raise ValueError(f"PETScanner: rotation is {self.rotation}, expected an angle in rad")
         if self.crystals % 2:
             raise ValueError(
                 f"PETScanner: {self.sides} sides of {self.crystals_per_side} crystals are {self.crystals} a ring, "
@@ -80,12 +84,15 @@ class PETScanner:
     def biograph_mmr(cls) -> Self:
         """The Siemens Biograph mMR: 64 rings of 56 blocks; each block's eight crystals and a gap addressed as a ninth.
 
-        Radius of the crystals' faces, 328 mm, and the mean depth of interaction, 6.7 mm, as in STIR's list of scanners;
-        crystals and gaps share the circumference evenly. Crystals 0, 9, 18, ... are the gaps: `mmr_efficiencies`.
-        Of a patient who lies head first, ring 0 is the most superior, so positions descend.
+        Radius of the crystals' faces, 328 mm, and a mean depth of interaction of 6.7 mm (7 mm in STIR's list of
+        scanners); crystals and gaps share the circumference evenly. Crystals 0, 9, 18, ... are the gaps, see
+        `mmr_efficiencies`; the first is on top, as STIR has it. Of a patient who lies head first, ring 0
+        is the most superior, so positions descend.
         """
         radius, sides, addresses = 328.0 + 6.7, 56, 9
-        return cls(radius, sides, addresses, 2 * radius * math.tan(math.pi / sides) / addresses, _centered(64, -4.0625))
+        first_on_top = (addresses - 1) / 2 * 2 * math.pi / (sides * addresses)
+        size = 2 * radius * math.tan(math.pi / sides) / addresses
+        return cls(radius, sides, addresses, size, _centered(64, -4.0625), first_on_top)
 
     @property
     def crystals(self) -> int:
@@ -99,7 +106,7 @@ class PETScanner:
     def positions(self) -> NDArray[np.float64]:
         """(crystals, 2) positions (y, x) of the crystals of a ring, mm."""
         side, place = np.divmod(np.arange(self.crystals), self.crystals_per_side)
-        angle = 2 * np.pi * side / self.sides
+        angle = 2 * np.pi * side / self.sides + self.rotation
         along = (place - (self.crystals_per_side - 1) / 2) * self.crystal_size
         y = -self.radius * np.cos(angle) + along * np.sin(angle)
         x = self.radius * np.sin(angle) + along * np.cos(angle)

@@ -1,7 +1,7 @@
 """How a posterior is explored: schedules, steppers, guidance, couplings, and the one loop that uses them."""
 
 from scoreinv.samplers import guidance, schedules
-from scoreinv.samplers.coupling import Coupling, TVz
+from scoreinv.samplers.coupling import Coupling, LinearCoupling, RDPz, SmoothCoupling, TVz
 from scoreinv.samplers.loop import Diverged, Step, start, walk
 from scoreinv.samplers.noise import Noise, NoiseSource
 from scoreinv.samplers.presets import METHODS, Preset
@@ -26,12 +26,15 @@ __all__ = [
     "Diverged",
     "Estimate",
     "Heun",
+    "LinearCoupling",
     "Noise",
     "NoiseSource",
     "PredictorCorrector",
     "Preset",
     "Problem",
+    "RDPz",
     "ReverseSDE",
+    "SmoothCoupling",
     "State",
     "Step",
     "Stepper",

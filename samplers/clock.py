@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators import LinearOperator
+from scoreinv.operators.solvers import Map
 from scoreinv.priors.base import Prior
 
 
@@ -53,9 +54,17 @@ class TimedOperator(LinearOperator):
 
     _apply, _adjoint = forward, adjoint
 
+    def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
+        with self.watch.running():
+            return self.operator.sensitivity(device)
+
     def norm(self) -> float:
         with self.watch.running():
             return self.operator.norm()
+
+    def inverse_near(self, strength: Tensor, damping: Tensor) -> Map | None:
+        with self.watch.running():
+            return self.operator.inverse_near(strength, damping)
 
     def subset(self, i: int, n: int) -> LinearOperator:
         part = TimedOperator(self.operator.subset(i, n))
@@ -64,7 +73,7 @@ class TimedOperator(LinearOperator):
 
 
 class TimedPrior(Prior):
-    """A prior under a stopwatch."""
+    """A prior under a stopwatch; an answer that is no image is named as such, since users write priors of their own."""
 
     def __init__(self, prior: Prior) -> None:
         self.prior, self.watch = prior, Stopwatch()
@@ -74,17 +83,27 @@ class TimedPrior(Prior):
 
     def denoise(self, z: Tensor, sigma: float) -> Tensor:
         with self.watch.running():
-            return self.prior.denoise(z, sigma)
+            x0 = self.prior.denoise(z, sigma)
+        self._check(x0, z)
+        return x0
 
     def linearise(self, z: Tensor, sigma: float) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         with self.watch.running():
             x0, vjp = self.prior.linearise(z, sigma)
+        self._check(x0, z)
 
         def timed(v: Tensor) -> Tensor:
             with self.watch.running():
                 return vjp(v)
 
         return x0, timed
+
+    def _check(self, x0: Tensor, z: Tensor) -> None:
+        if x0.shape != z.shape or x0.dtype != z.dtype:
+            raise ValueError(
+                f"{self}: answers {tuple(x0.shape)} {x0.dtype} to an image {tuple(z.shape)} {z.dtype}, expected the "
+                "same; correct its `denoise`"
+            )
 
     def __repr__(self) -> str:
         return repr(self.prior)

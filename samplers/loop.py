@@ -84,8 +84,9 @@ def walk(
     levels = [float(sigma) for sigma in sigmas]
     _check_range(levels, problem)
     stepper.check(guidance)
-    if problem.coupling is not None and not guidance.couples:
-        raise ValueError(f"{guidance}: has no place for {problem.coupling}; expected coupling=None, or DDS()")
+    if problem.coupling is not None and not isinstance(problem.coupling, guidance.couples):
+        kinds = " or ".join(["None", *(kind.__name__ for kind in guidance.couples)])
+        raise ValueError(f"{guidance}: has no place for {problem.coupling}; expected a coupling that is {kinds}")
     for index in range(state.step, len(levels) - 1):
         begun, before = time.perf_counter(), (prior.watch.seconds, operator.watch.seconds)
         sigma = levels[index]

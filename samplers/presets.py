@@ -15,8 +15,21 @@ from torch import Tensor
 
 from scoreinv.priors.base import Prior
 from scoreinv.samplers import schedules
-from scoreinv.samplers.coupling import TVz
-from scoreinv.samplers.guidance import DAPS, DDS, DPS, MAPEM, MBIR, MCG, POCS, DiffPIR, DPSShift, Guidance, PiGDM
+from scoreinv.samplers.coupling import RDPz, TVz
+from scoreinv.samplers.guidance import (
+    DAPS,
+    DDS,
+    DPS,
+    MAPEM,
+    MBIR,
+    MCG,
+    POCS,
+    DiffPIR,
+    DPSShift,
+    Guidance,
+    PiGDM,
+    PnPADMM,
+)
 from scoreinv.samplers.steppers import DDIM, Ancestral, PredictorCorrector, Stepper, TwistedSMC
 
 Schedule = Callable[[int, Prior], Tensor]
@@ -59,7 +72,7 @@ class Preset:
     guidance: Guidance
     stepper: Stepper
     schedule: Schedule = STANDARD
-    coupling: TVz | None = None
+    coupling: TVz | RDPz | None = None
 
 
 METHODS = {
@@ -73,6 +86,7 @@ METHODS = {
     "pocs": Preset(POCS(), PredictorCorrector()),
     "mbir": Preset(MBIR(), PredictorCorrector(), coupling=PUBLISHED),
     "map-em": Preset(MAPEM(), DDIM(eta=1.0, split="dds"), edm(2.0)),
+    "pnp": Preset(PnPADMM(), DDIM(), edm(1.0)),
     "smc": Preset(DPS(), TwistedSMC()),
     "dps-2023": Preset(DPSShift(), Ancestral(), vp),
     # The published gamma = 1 goes with an operator of norm 1 for MRI, of ||A^T A|| about 400 for CT.

@@ -75,6 +75,19 @@ def train(config: Config, out: Out = None, set: Set = None) -> None:
     typer.echo(f"The prior is in {folder / 'prior'}; use it with load_prior or --set sampling.prior={folder / 'prior'}")
 
 
+@app.command()
+def prepare(config: Config, out: Out = None, set: Set = None) -> None:
+    """Cut volumes of CT into training cases with simulated scans; run again to continue."""
+    from scoreinv.config import load_settings
+    from scoreinv.training import PrepareSettings
+    from scoreinv.training import prepare as prepare_cases
+
+    settings = load_settings(PrepareSettings, config, set or [])
+    folder = _folder(out or Path("data") / settings.name)
+    counts = ", ".join(f"{number} for {split}" for split, number in prepare_cases(settings, folder).items())
+    typer.echo(f"Cases in {folder}: {counts}; train on them with --set data.folder={folder}")
+
+
 @app.command(name="import-checkpoint")
 def import_command(
     checkpoint: Annotated[Path, typer.Argument(help="file, or folder of diffusers")],

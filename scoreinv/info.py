@@ -39,7 +39,7 @@ def describe() -> str:
     for name in bundled_priors():
         prior = load_prior(name)
         sizes = "" if prior.voxel_size is None else ", voxels of {:g} to {:g} mm".format(*prior.voxel_size)
-        lines.append(f"  {name:14}{prior.ndim}D, images in {prior.intensity.unit}{sizes}")
+        lines.append(f"  {name:14}{prior.ndim}D, images in {prior.intensity.unit or 'the unit of the data'}{sizes}")
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger("scoreinv")
 _MOST_NUMBERS = 10_000  # of an array that the record repeats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """Samples of the posterior and what they say together; images in the operator's unit and shape.
 
@@ -64,6 +64,10 @@ class Reconstruction:
         residual = likelihood.residual(operator.forward(mean), measurements)
         voxel_size = None if operator.volume is None else operator.volume.voxel_size
         return cls(mean, std, samples, residual, diagnostics, config, voxel_size)
+
+    def __repr__(self) -> str:
+        image = f"image {tuple(self.mean.shape)} {str(self.mean.dtype).removeprefix('torch.')}"
+        return f"Reconstruction({image}, samples {len(self.samples)}, residual {self.residual:.4g})"
 
     @property
     def image(self) -> Tensor:

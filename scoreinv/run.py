@@ -37,8 +37,8 @@ def run(
 
     Returns:
         Metrics by method: psnr (dB) and ssim where there is a reference, held_out (relative error of predicted samples)
-        where samples were held out, and seconds. A psnr of Inf (equal images) and
-        an ssim of NaN (slices too small) are null in metrics.json.
+        where samples were held out, and seconds. A psnr of Inf (equal images) and an ssim of NaN (slices too small)
+        are null in metrics.json.
     """
     from scoreinv.io import atomic_path, write_image, write_json
     from scoreinv.metrics import psnr, ssim
@@ -52,7 +52,7 @@ def run(
     _remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
-    spacing = _voxel_size(case)
+    spacing = case.voxel_size
     say(f"{settings.name}: {case.operator}, voxels {' x '.join(f'{size:g}' for size in spacing)} mm")
     if case.reference is not None:
         write_image(out / "reference.nii.gz", case.placed(case.reference))
@@ -163,17 +163,13 @@ def _told(prior: Prior, case: Case, sampling: Sampling) -> Prior:
     return prior.conditioned(reference.reshape(shape), sampling.reference_weight)
 
 
-def _voxel_size(case: Case) -> tuple[float, float, float]:
-    return case.placed(torch.zeros(case.operator.in_shape)).voxel_size
-
-
 def _lifted(prior: Prior, case: Case, sampling: Sampling) -> Prior:
     """The prior along the axes asked for; `solve` itself lifts one that sees slices along a single axis."""
     axes = (0, 1) if sampling.axes == "auto" else sampling.axes
     if len(axes) == 1 or len(case.operator.in_shape) == 2:
         return prior
     try:
-        return PerpendicularPlanes(prior, axes, voxel_size=_voxel_size(case), max_slices=sampling.max_slices or 8)
+        return PerpendicularPlanes(prior, axes, voxel_size=case.voxel_size, max_slices=sampling.max_slices or 8)
     except ValueError as error:
         if sampling.axes != "auto":
             raise

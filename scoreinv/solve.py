@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Poisson, Stack
+from scoreinv.operators import Gaussian, Likelihood, LinearOperator, ListModePET, Poisson, Stack
 from scoreinv.operators.em import em_step, em_subsets, uniform_image
 from scoreinv.priors import IntensityMap, Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
@@ -30,7 +30,7 @@ from scoreinv.samplers import (
     start,
     walk,
 )
-from scoreinv.samplers.guidance import Guidance
+from scoreinv.samplers.guidance import MAPEM, Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.loop import Callback
 
@@ -91,10 +91,16 @@ def solve(
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(operator, measurements)
     likelihood.check(measurements, operator.out_shape)
+    _check_counts(operator, measurements, likelihood)
     prior = _at_scale(prior, operator, measurements, likelihood)
     preset, chunk = METHODS[method], max_slices or 8
     lifted = _lift(prior, operator, slice_axis, chunk)
     guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
+    if isinstance(operator, ListModePET) and not isinstance(guidance, MAPEM):
+        raise ValueError(
+            f"solve: {guidance} sees events but not the lines without any; expected method='map-em' for list mode, or "
+            "the histogram of the events"
+        )
     if init is not None and isinstance(stepper, TwistedSMC):
         raise ValueError("solve: TwistedSMC starts its particles from noise alone, got init; leave it out")
     coupling = _couple(coupling, preset, guidance, lifted, operator)
@@ -185,9 +191,10 @@ def _couple(
             raise ValueError(f"solve: coupling is {coupling!r}; expected 'auto', None or a Coupling such as TVz()")
         if not isinstance(lifted, SliceWise) or isinstance(operator, Stack) or operator.in_shape[lifted.axis] == 1:
             return None
-        if not guidance.couples:
-            return None
-        return replace(preset.coupling or TVz(), axis=lifted.axis)
+        for candidate in (preset.coupling, TVz()):
+            if candidate is not None and isinstance(candidate, guidance.couples):
+                return replace(candidate, axis=lifted.axis)
+        return None
     return coupling
 
 
@@ -208,6 +215,18 @@ def _check_measurements(operator: LinearOperator, measurements: Tensor) -> None:
             "call solve once for each data set"
         )
     _check_finite(measurements, "measurements", "mask bad data in the likelihood and set them to 0")
+
+
+def _check_counts(operator: LinearOperator, counts: Tensor, likelihood: Likelihood) -> None:
+    """That an image can give counts at all, and those that were measured."""
+    if not operator.counts or not isinstance(likelihood, Poisson):
+        return
+    expected = operator.forward(torch.ones(operator.in_shape, dtype=operator.in_dtype, device=counts.device))
+    if not bool((expected > 0).any()):
+        raise ValueError(
+            f"solve: {operator} gives no counts of any image; check normalisation, volume and, in list mode, events"
+        )
+    likelihood.check_seen(expected, counts)
 
 
 def _check_finite(x: Tensor, what: str, mend: str) -> None:

@@ -10,6 +10,7 @@ from scoreinv.samplers.guidance.map_em import MAPEM
 from scoreinv.samplers.guidance.mbir import MBIR
 from scoreinv.samplers.guidance.mcg import MCG
 from scoreinv.samplers.guidance.pigdm import PiGDM
+from scoreinv.samplers.guidance.pnp_admm import PnPADMM
 from scoreinv.samplers.guidance.pocs import POCS
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "Guidance",
     "LoRA",
     "PiGDM",
+    "PnPADMM",
 ]

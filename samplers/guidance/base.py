@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scoreinv.samplers.coupling import Coupling
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import Estimate, Problem
 
@@ -15,12 +16,12 @@ class Guidance(ABC):
     """E[x0 | z, y] from a prior that knows E[x0 | z]. Stateless: what must be remembered goes into `history`.
 
     Attributes:
-        couples: whether it has a place for a coupling across slices.
+        couples: the kinds of coupling across slices that it has a place for.
     """
 
     @property
-    def couples(self) -> bool:
-        return True
+    def couples(self) -> tuple[type[Coupling], ...]:
+        return (Coupling,)
 
     @abstractmethod
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:

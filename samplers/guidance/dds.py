@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scoreinv.samplers.coupling import Coupling
+from scoreinv.samplers.coupling import Coupling, LinearCoupling
 from scoreinv.samplers.guidance.adapt import LoRA
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
@@ -66,8 +66,8 @@ class DDS(Guidance):
             raise ValueError("DDS: tune='sure' scales 1 / r^2, which is 0 at gamma = inf; expected a finite gamma")
 
     @property
-    def couples(self) -> bool:
-        return self.gamma != math.inf
+    def couples(self) -> tuple[type[Coupling], ...]:
+        return () if self.gamma == math.inf else (LinearCoupling,)
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         r = problem.prior.error(sigma)
@@ -77,7 +77,7 @@ class DDS(Guidance):
         else:
             x0 = self.adapt.denoise(z, sigma, problem, history, noise, damping, self.iterations)
         data, tuned = self._tuned(Quadratic.at(x0, problem), damping, history, noise)
-        if problem.coupling is None:
+        if not isinstance(problem.coupling, LinearCoupling):
             solution = data.solve(data.pull, tuned, self.iterations, self.tolerance)
         else:
             splitting = _splitting(x0, problem, problem.coupling, tuned, history)
@@ -106,7 +106,7 @@ class DDS(Guidance):
 
 
 def _splitting(
-    x0: Tensor, problem: Problem, coupling: Coupling, damping: float | Tensor, history: dict[str, Any]
+    x0: Tensor, problem: Problem, coupling: LinearCoupling, damping: float | Tensor, history: dict[str, Any]
 ) -> Splitting:
     """As the level before left it, or without any pull in the first."""
     D = coupling.map(problem.operator.in_shape, problem.operator.in_dtype)

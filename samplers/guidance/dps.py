@@ -68,7 +68,7 @@ class DPSShift(Guidance):
         zeta: step, 0.3 to 1 in the paper.
     """
 
-    couples = False
+    couples = ()
     zeta: float = 1.0
 
     def __post_init__(self) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators import Poisson
-from scoreinv.operators.em import EMSubset, em_subsets
+from scoreinv.operators.em import EMSubset, default_subsets, em_subsets
+from scoreinv.samplers.coupling import SmoothCoupling
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.settings import within
@@ -28,31 +29,37 @@ class MAPEM(Guidance):
 
         beta x^2 + (n s_i - beta a) x - n e_i = 0,   beta = 1 / (s r)^2,
 
-    with sensitivity s_i and emissions e_i of subset i of n. Subsets go on from level to level where they stopped.
+    with sensitivity s_i and emissions e_i of subset i of n. Subsets go on from level to level where they stopped. A
+    smooth coupling such as RDPz enters by its parabola at x, which moves a and adds to beta; the root stays one. Of any
+    other the prox is taken at the end.
 
     Args:
         iterations: sub-iterations a level, one subset each.
-        subsets: n, of the views; more than 1 need an operator with views.
+        subsets: n, of the views; more than 1 need an operator with views. None takes as many as `osem` does.
     """
 
     iterations: int = 4
-    subsets: int = 1
+    subsets: int | None = None
 
     def __post_init__(self) -> None:
-        within(self, 1, math.inf, "iterations", "subsets")
+        within(self, 1, math.inf, "iterations")
+        if self.subsets is not None:
+            within(self, 1, math.inf, "subsets")
 
     def __call__(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any], noise: Noise) -> Estimate:
         intensity = problem.prior.intensity
         parts = self._parts(problem)
+        n = len(parts)
         x0 = problem.prior.denoise(z, sigma)
         anchor = intensity.to_image(x0).clamp(min=0)
-        beta = 1 / (intensity.scale * problem.prior.error(sigma)) ** 2
         x = anchor.clamp(min=FLOOR * intensity.scale)
         first = history.get("subset", 0)
         for k in range(first, first + self.iterations):
-            x = _positive_root(parts[k % self.subsets], x, anchor, beta, self.subsets)
-        history["subset"] = (first + self.iterations) % self.subsets
-        guided = coupled(intensity.to_network(x), sigma, problem)
+            x = _positive_root(parts[k % n], x, *_parabola(x, anchor, sigma, problem), n)
+        history["subset"] = (first + self.iterations) % n
+        guided = intensity.to_network(x)
+        if not isinstance(problem.coupling, SmoothCoupling):
+            guided = coupled(guided, sigma, problem)
         A = problem.operator
         misfit = problem.likelihood.negative_log(A.forward(anchor), problem.measurements, len(A.out_shape))
         return Estimate(guided, (z - guided) / sigma, x0, misfit, self.iterations)
@@ -62,13 +69,25 @@ class MAPEM(Guidance):
             raise ValueError(f"MAPEM: likelihood is {problem.likelihood}, expected Poisson(background) of counts")
         key = f"EM subsets, {self.subsets}"
         if key not in problem.cache:
-            args = problem.operator, problem.measurements, problem.likelihood, self.subsets
-            problem.cache[key] = em_subsets(*args)
+            n = default_subsets(problem.operator) if self.subsets is None else self.subsets
+            problem.cache[key] = em_subsets(problem.operator, problem.measurements, problem.likelihood, n)
         parts: list[EMSubset] = problem.cache[key]
         return parts
 
 
-def _positive_root(part: EMSubset, x: Tensor, anchor: Tensor, beta: float, n: int) -> Tensor:
+def _parabola(x: Tensor, anchor: Tensor, sigma: float, problem: Problem) -> tuple[Tensor, Tensor]:
+    """(a, beta) of beta |x - a|^2 / 2: the anchor's and the parabola above a smooth coupling at x, together."""
+    scale, r = problem.prior.intensity.scale, problem.prior.error(sigma)
+    beta = torch.full_like(x, 1 / (scale * r) ** 2)
+    if not isinstance(problem.coupling, SmoothCoupling):
+        return anchor, beta
+    g, c = problem.coupling.quadratic(x / scale, len(problem.operator.in_shape))
+    weight = problem.coupling.strength / (scale * r)
+    both = beta + weight * c / scale
+    return (beta * anchor + weight * (c * x / scale - g)) / both, both
+
+
+def _positive_root(part: EMSubset, x: Tensor, anchor: Tensor, beta: Tensor, n: int) -> Tensor:
     e = n * part.emissions(x)
     p = beta * anchor - n * part.sensitivity
     root = torch.sqrt(p**2 + 4 * beta * e)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scoreinv.samplers.coupling import LinearCoupling
 from scoreinv.samplers.guidance.base import Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic, featureless_norm
 from scoreinv.samplers.guidance.splitting import Splitting
@@ -32,6 +33,7 @@ class MBIR(Guidance):
         iterations: of conjugate gradients.
     """
 
+    couples = (LinearCoupling,)
     norm: float = 400.0
     iterations: int = 1
 
@@ -46,7 +48,7 @@ class MBIR(Guidance):
     def correct(self, z: Tensor, sigma: float, problem: Problem, history: dict[str, Any]) -> Tensor:
         A, coupling = problem.operator, problem.coupling
         data = Quadratic.at(z, problem)
-        if coupling is None:
+        if not isinstance(coupling, LinearCoupling):
             return z + data.solve(data.pull, 0.0, self.iterations, 1e-4).x
         D, rho = coupling.map(A.in_shape, A.in_dtype), coupling.rho * featureless_norm(problem) / self.norm
         if "coupling" not in history:

@@ -34,7 +34,7 @@ class MCG(Guidance):
         iterations: of conjugate gradients.
     """
 
-    couples = False
+    couples = ()
     strength: float = 0.1
     relaxation: float = 1.0
     last_relaxation: float = 1.0

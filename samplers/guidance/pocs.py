@@ -27,7 +27,7 @@ class POCS(Guidance):
         iterations: of conjugate gradients.
     """
 
-    couples = False
+    couples = ()
     relaxation: float = 1.0
     iterations: int = 5
 

@@ -87,7 +87,10 @@ class Quadratic:
         tolerance: float,
         penalty: Map | None = None,
     ) -> CGResult:
-        """(damping I + H + penalty)^-1 b by conjugate gradients, preconditioned by how strongly each place is seen.
+        """(damping I + H + penalty)^-1 b by conjugate gradients, preconditioned.
+
+        By what the operator knows of its inverse, where all data weigh the same, or else by how strongly each place is
+        seen.
 
         Without damping there is no preconditioner either: the solution of least norm is wanted, which it would bend.
         """
@@ -100,8 +103,11 @@ class Quadratic:
 
         if not isinstance(damping, Tensor) and damping == 0:
             return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance)
-        inverse = 1 / (strength + self.precision * featureless_gain(self.problem))
-        return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, lambda v: inverse * v)
+        near = None if self.even is None else self.problem.operator.inverse_near(self.even, strength)
+        if near is None:
+            diagonal = 1 / (strength + self.precision * featureless_gain(self.problem))
+            return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, lambda v: diagonal * v)
+        return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance, near)
 
 
 def featureless_gain(problem: Problem) -> Tensor:

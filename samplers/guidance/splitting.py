@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scoreinv.operators import LinearOperator
 from scoreinv.operators.solvers import CGResult
-from scoreinv.samplers.coupling import Coupling
+from scoreinv.samplers.coupling import LinearCoupling
 from scoreinv.samplers.guidance.quadratic import Quadratic
 
 
@@ -23,7 +23,7 @@ class Splitting:
         d, u: the copy of D x and its scaled dual, (samples, *D.out_shape).
     """
 
-    coupling: Coupling
+    coupling: LinearCoupling
     D: LinearOperator
     rho: float | Tensor
     d: Tensor

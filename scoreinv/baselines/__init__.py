@@ -1,17 +1,33 @@
 """Classical and learned reconstructions to compare with."""
 
+from scoreinv.baselines.asd_pocs import asd_pocs
+from scoreinv.baselines.bsrem import bsrem
 from scoreinv.baselines.cg_sense import cg_sense
 from scoreinv.baselines.cgls import cgls
 from scoreinv.baselines.fdk import fdk
 from scoreinv.baselines.l1_wavelet import l1_wavelet
-from scoreinv.baselines.osem import osem
+from scoreinv.baselines.naf import naf
+from scoreinv.baselines.osem import mlem, osem
 from scoreinv.baselines.sart import sart
 from scoreinv.baselines.tv import tv
 from scoreinv.baselines.zero_filled import zero_filled
 
-__all__ = ["cg_sense", "cgls", "fdk", "l1_wavelet", "osem", "sart", "tv", "zero_filled"]
+__all__ = [
+    "asd_pocs",
+    "bsrem",
+    "cg_sense",
+    "cgls",
+    "fdk",
+    "l1_wavelet",
+    "mlem",
+    "naf",
+    "osem",
+    "sart",
+    "tv",
+    "zero_filled",
+]
 
 # By what they reconstruct.
-CT = ("cgls", "fdk", "sart", "tv")
+CT = ("asd_pocs", "cgls", "fdk", "naf", "sart", "tv")
 MRI = ("cg_sense", "cgls", "l1_wavelet", "tv", "zero_filled")
-PET = ("osem",)
+PET = ("bsrem", "mlem", "osem")

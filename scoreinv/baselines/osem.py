@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from scoreinv.baselines.checks import check_measurements
-from scoreinv.operators.em import em_step, em_subsets, uniform_image
+from scoreinv.baselines.emission import emission_data
+from scoreinv.operators.em import em_step
 from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
 
@@ -30,7 +30,7 @@ def osem(
         likelihood: background and mask; Poisson() if None.
         iterations: passes through all data; noise grows with them.
         subsets: number of subsets, each of views spread over the scan; None takes four views or more each, but no more
-            than 14 subsets.
+            than 14 subsets, and one where there are no views.
 
     Returns:
         (z, y, x), >= 0, in the unit in which A gives counts. Voxels that no line sees are 0.
@@ -42,25 +42,15 @@ def osem(
 
     Shepp and Vardi 1982, IEEE TMI 1:113, eq. 2.13; subsets: Hudson and Larkin 1994, IEEE TMI 13:601, eq. 6.
     """
-    likelihood = Poisson() if likelihood is None else likelihood
-    if not isinstance(likelihood, Poisson):
-        raise TypeError(f"osem: likelihood is {likelihood}, expected Poisson(background)")
-    views = operator.out_shape[operator.view_axis]
-    subsets = max(1, min(views // 4, 14)) if subsets is None else subsets
-    if iterations < 1 or not 1 <= subsets <= max(views, 1):
-        raise ValueError(
-            f"osem: iterations {iterations}, subsets {subsets}; expected iterations >= 1 and 1 <= subsets <= {views} "
-            "views"
-        )
-    check_measurements("osem", operator, counts)
-    likelihood.check(counts, operator.out_shape)
-    parts = em_subsets(operator, counts, likelihood, subsets)
-    x, seen = uniform_image(parts)
-    if not bool(seen.any()):
-        raise ValueError(f"osem: {operator} has zero sensitivity in every voxel; check normalisation, mask and volume")
-    for part in parts:
-        part.likelihood.check_seen(part.operator.forward(seen.to(counts.dtype)), part.counts)
+    parts, x, seen = emission_data("osem", operator, counts, likelihood, iterations, subsets)
     for _ in range(iterations):
         for part in parts:
             x = em_step(part, x, seen)
     return x
+
+
+def mlem(
+    operator: LinearOperator, counts: Tensor, *, likelihood: Poisson | None = None, iterations: int = 40
+) -> Tensor:
+    """`osem` with one subset: the likelihood rises at every iteration. Arguments and errors are those of `osem`."""
+    return osem(operator, counts, likelihood=likelihood, iterations=iterations, subsets=1)

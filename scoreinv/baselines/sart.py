@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from scoreinv.baselines.checks import check_measurements
+from scoreinv.baselines.ordered_subsets import OrderedSubsets
 from scoreinv.operators.linear import LinearOperator
-
-# Rays that only graze the volume, relative to the longest; they say nothing and would be divided by.
-_GRAZING = 1e-6
 
 
 def sart(
@@ -25,8 +21,7 @@ def sart(
     """Simultaneous algebraic reconstruction with ordered subsets, from x = 0.
 
     x <- x + relaxation C A_i^T R_i (y_i - A_i x) for one subset i of views after another, with R_i = 1 / (A_i 1) the
-    inverse lengths of the rays and C = 1 / max_i (A_i^T 1) the inverse coverage of the voxels. Taking the best covered
-    subset for all keeps one volume instead of one per subset, and never makes a step longer than SART's own.
+    inverse lengths of the rays and C = 1 / max_i (A_i^T 1) the inverse coverage of the voxels (`OrderedSubsets`).
 
     Args:
         operator: A with views and entries >= 0, such as ConeBeamCT.
@@ -49,35 +44,14 @@ def sart(
     Appl. 24:40.
     """
     views = operator.out_shape[operator.view_axis]
-    subsets = max(1, min(views // 2, 40)) if subsets is None else subsets
-    if iterations < 1 or not 1 <= subsets <= views or not 0 < relaxation < 2:
+    if iterations < 1 or not (subsets is None or 1 <= subsets <= views) or not 0 < relaxation < 2:
         raise ValueError(
             f"sart: iterations {iterations}, subsets {subsets}, relaxation {relaxation}; expected iterations >= 1, "
             f"1 <= subsets <= {views} views and 0 < relaxation < 2"
         )
     check_measurements("sart", operator, measurements)
+    ordered = OrderedSubsets(operator, measurements, subsets)
     x = measurements.new_zeros(operator.in_shape)
-    parts = [(operator.subset(i, subsets), operator.measured_by(i, subsets, measurements)) for i in _spread(subsets)]
-    ones = torch.ones_like(x)
-    inverse_lengths = [_inverse(part.forward(ones)) for part, _ in parts]
-    coverage = torch.zeros_like(x)
-    for part, y in parts:
-        coverage = torch.maximum(coverage, part.adjoint(torch.ones_like(y)))
-    step = relaxation * _inverse(coverage)
     for _ in range(iterations):
-        for (part, y), inverse_length in zip(parts, inverse_lengths, strict=True):
-            x = x + step * part.adjoint(inverse_length * (y - part.forward(x)))
-            if nonnegative:
-                x = x.clamp(min=0)
+        x = ordered.sweep(x, relaxation, nonnegative)
     return x
-
-
-def _spread(n: int) -> list[int]:
-    """0 ... n - 1 in the order of multiples of the golden ratio, so that any few in turn lie far apart."""
-    return [int(i) for i in np.argsort(np.arange(n) * (np.sqrt(5) - 1) / 2 % 1)]
-
-
-def _inverse(sums: Tensor) -> Tensor:
-    """1 / sums, 0 where nothing is summed."""
-    seen = sums > _GRAZING * sums.max()
-    return torch.where(seen, 1 / torch.where(seen, sums, 1.0), 0.0)

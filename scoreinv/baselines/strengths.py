@@ -7,17 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from scoreinv.operators.coils import k_space_noise
 from scoreinv.operators.likelihood import Gaussian
 from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.noise_level import k_space_noise
 
 _MARGIN = 1.05  # of the norm of an operator, which is estimated from below
 
 
-def default_likelihood(measurements: Tensor) -> Gaussian:
-    """What is assumed of noise that nobody told: of k-space an estimate, else 0.01 rms(y)."""
+def default_likelihood(operator: LinearOperator, measurements: Tensor) -> Gaussian:
+    """What is assumed of noise that nobody told: of k-space `k_space_noise`, else 0.01 rms(y)."""
     if measurements.is_complex():
-        return Gaussian(max(k_space_noise(measurements), 1e-12))
+        return Gaussian(max(k_space_noise(operator, measurements), 1e-12))
     return Gaussian(max(0.01 * float(measurements.square().mean().sqrt()), 1e-12))
 
 

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.baselines.checks import check_measurements
+from scoreinv.baselines.differences import axis_scales
 from scoreinv.baselines.strengths import default_likelihood, largest_curvature, typical_root, white_noise_response
 from scoreinv.baselines.tv_step import TVStep
 from scoreinv.operators.likelihood import Gaussian, Likelihood
@@ -61,8 +62,8 @@ def tv(
         operator: A, real with entries >= 0, such as ConeBeamCT, or complex, such as CartesianMRI; image of any number
             of axes. Voxels are cubes unless it has a `volume` that says otherwise.
         measurements: y, operator.out_shape: line integrals or k-space for a Gaussian, counts for TransmissionPoisson.
-        likelihood: noise of the data; None means Gaussian with sigma = 0.01 rms(y), of k-space with the noise of its
-            weakest samples (`k_space_noise`).
+        likelihood: noise of the data; None means Gaussian with sigma = 0.01 rms(y), of k-space by how much the
+            coils contradict each other (`k_space_noise`).
         strength: of the smoothing, in units of the noise, dimensionless; see the top of this module.
         iterations: one forward and one adjoint each, besides some ten for the start.
         nonnegative: keep x >= 0; None does so with real images.
@@ -83,7 +84,7 @@ def tv(
     if not strength > 0 or iterations < 1:
         raise ValueError(f"tv: strength {strength}, iterations {iterations}; expected strength > 0 and iterations >= 1")
     check_measurements("tv", operator, measurements)
-    likelihood = default_likelihood(measurements) if likelihood is None else likelihood
+    likelihood = default_likelihood(operator, measurements) if likelihood is None else likelihood
     nonnegative = not operator.in_dtype.is_complex if nonnegative is None else nonnegative
     likelihood.check(measurements, operator.out_shape)
 
@@ -96,7 +97,7 @@ def tv(
         expected = operator.forward(x)
         g, w = likelihood.quadratic(expected, measurements)
         weight = strength * unit * typical_root(w, expected)
-        x = _minimise(operator, g, w, x, expected, (_scales(operator), weight, nonnegative), steps)
+        x = _minimise(operator, g, w, x, expected, (axis_scales(operator), weight, nonnegative), steps)
     return x
 
 
@@ -142,12 +143,3 @@ def _majoriser(operator: LinearOperator, w: Tensor, x: Tensor) -> Tensor:
         return torch.full_like(x.real, max(largest_curvature(operator, w), torch.finfo(x.real.dtype).tiny))
     D = operator.adjoint(w * operator.forward(torch.ones_like(x)))
     return D.clamp(min=max(_LEAST_CURVATURE * float(D.mean()), torch.finfo(D.dtype).tiny))
-
-
-def _scales(operator: LinearOperator) -> tuple[float, ...]:
-    """What a difference along each axis is multiplied by; 1 for cubes."""
-    if operator.volume is None:
-        return (1.0,) * len(operator.in_shape)
-    z, y, x = operator.volume.voxel_size
-    length = math.sqrt(z * math.sqrt(y * x))
-    return (length / z, length / y, length / x)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from scoreinv.baselines.differences import gradient, length, transposed_gradient
+
 _DUAL_STEPS = 3
 
 
@@ -38,8 +40,8 @@ class TVStep:
         amount = self._weight * gamma
         q, r, t = self._q, self._q.clone(), 1.0
         for _ in range(_DUAL_STEPS):
-            q_next = self._gradient(self._primal(p, r, amount)).mul_(self._step / amount).add_(r)
-            q_next.div_(_length(q_next).clamp_(min=1))
+            q_next = gradient(self._primal(p, r, amount), self._scales).mul_(self._step / amount).add_(r)
+            q_next.div_(length(q_next).clamp_(min=1))
             t_next = (1 + math.sqrt(1 + 4 * t**2)) / 2
             r = torch.sub(q_next, q, out=r).mul_((t - 1) / t_next).add_(q_next)
             q, t = q_next, t_next
@@ -48,23 +50,8 @@ class TVStep:
 
     def _primal(self, p: Tensor, q: Tensor, amount: float) -> Tensor:
         """p - amount D^-1 grad^T C q, clipped: the x that belongs to a dual."""
-        x = torch.zeros_like(p)
-        for axis, scale in enumerate(self._scales):
-            n = p.shape[axis] - 1
-            flux = q[axis].narrow(axis, 0, n)
-            x.narrow(axis, 1, n).sub_(flux, alpha=amount * scale)
-            x.narrow(axis, 0, n).add_(flux, alpha=amount * scale)
-        x.div_(self._D).add_(p)
+        x = transposed_gradient(q, self._scales).mul_(-amount).div_(self._D).add_(p)
         return x.clamp_(min=0) if self._nonnegative else x
-
-    def _gradient(self, x: Tensor) -> Tensor:
-        """C grad x, (axes, *image); forward differences, 0 past the last voxel."""
-        out = x.new_zeros((x.ndim, *x.shape))
-        for axis, scale in enumerate(self._scales):
-            n = x.shape[axis] - 1
-            part = out[axis].narrow(axis, 0, n)
-            torch.sub(x.narrow(axis, 1, n), x.narrow(axis, 0, n), out=part).mul_(scale)
-        return out
 
     def _dual_step(self, inverse: Tensor) -> Tensor:
         """Steps of a diagonal majoriser of C grad D^-1 grad^T C, one per voxel so that projections stay isotropic.
@@ -78,12 +65,3 @@ class TVStep:
             here = worst.narrow(axis, 0, n)
             torch.maximum(here, inverse.narrow(axis, 1, n), out=here)
         return 1 / (2 * sum(scale**2 for scale in self._scales) * (inverse + worst))
-
-
-def _length(q: Tensor) -> Tensor:
-    """Euclidean norm over the first axis; torch.linalg.vector_norm is twenty times slower there."""
-    parts = torch.view_as_real(q).movedim(-1, 1).flatten(0, 1) if q.is_complex() else q
-    total = parts[0] * parts[0]
-    for part in parts[1:]:
-        total.addcmul_(part, part)
-    return total.sqrt_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -53,26 +54,28 @@ class Wavelets:
             for level in range(max(self._levels) + 1)
         ]
 
+    @property
+    def _divisions(self) -> list[tuple[tuple[slice, ...], list[int]]]:
+        """What each level divides, and along which axes."""
+        return [
+            (tuple(slice(n) for n in corner), [axis for axis, n in enumerate(corner) if below[axis] < n])
+            for corner, below in itertools.pairwise(self._corners)
+        ]
+
     def forward(self, image: Tensor) -> Tensor:
         """Psi x, (*shape) -> (*shape): the coarse image in the corner, details outwards from it."""
         coefficients = image.clone()
-        for corner, next_corner in zip(self._corners[:-1], self._corners[1:], strict=True):
-            part = tuple(slice(n) for n in corner)
-            block = coefficients[part]
-            for axis, (n, half) in enumerate(zip(corner, next_corner, strict=True)):
-                block = _split(block, axis) if half < n else block
-            coefficients[part] = block
+        for part, axes in self._divisions:
+            for axis in axes:
+                coefficients[part] = _split(coefficients[part], axis)
         return coefficients
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Psi^H c = Psi^-1 c, (*shape) -> (*shape)."""
         image = coefficients.clone()
-        for corner, next_corner in reversed(list(zip(self._corners[:-1], self._corners[1:], strict=True))):
-            part = tuple(slice(n) for n in corner)
-            block = image[part]
-            for axis, (n, half) in enumerate(zip(corner, next_corner, strict=True)):
-                block = _merge(block, axis) if half < n else block
-            image[part] = block
+        for part, axes in reversed(self._divisions):
+            for axis in axes:
+                image[part] = _merge(image[part], axis)
         return image
 
     def shrink(self, image: Tensor, threshold: float) -> Tensor:

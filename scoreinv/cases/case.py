@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from scoreinv.io import Image
@@ -33,6 +34,11 @@ class Case:
     placed: Callable[[Tensor], Image]
     scale: Scale
     held_out: tuple[LinearOperator, Tensor] | None = None
+
+    @property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """(z, y, x) mm, of images where they lie in the patient."""
+        return self.placed(torch.zeros(self.operator.in_shape, dtype=self.operator.in_dtype)).voxel_size
 
 
 def lying_on(grid: Image | Volume) -> Callable[[Tensor], Image]:

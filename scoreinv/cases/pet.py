@@ -12,9 +12,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from scoreinv.attenuation import WATER, attenuation
 from scoreinv.baselines import osem
 from scoreinv.cases.case import Case, lying_on
-from scoreinv.config.pet import Grid, Input, PETSettings, Phantom
+from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom, Scan
 from scoreinv.io import Image
 from scoreinv.metrics import activities
 from scoreinv.operators import (
@@ -33,7 +34,6 @@ from scoreinv.operators import (
 
 log = logging.getLogger("scoreinv")
 EMITS = 0.01  # of the largest activity, so much counts as tissue
-MU_WATER = 0.0096  # 1/mm at 511 keV
 CRYSTAL, RING = 4.8, 5.0  # mm, of simulated scanners
 SIDES = 28
 LEAST_RATE = 0.1  # of the mean, of single photons in a crystal
@@ -46,38 +46,37 @@ def load(settings: PETSettings) -> Case:
         return _list_mode(settings)
     if settings.input.sinogram is not None:
         return _sinogram(settings)
-    return _simulated(settings)
+    return simulate(*_patient(settings.input), settings.scan, settings.lines)
 
 
-def _simulated(settings: PETSettings) -> Case:
-    activity, attenuation = _patient(settings.input)
+def simulate(activity: Image, mu: Tensor, scan: Scan, lines: Lines) -> Case:
+    """A noisy scan of an activity image >= 0 by rings that cover it; `mu` on its grid, 1/mm."""
     z, y, x = activity.data.shape
     volume = Volume((z, y, x), activity.voxel_size)
     scanner = scanner_around(volume)
-    bins = settings.lines.radial_bins or _bins_across(scanner, volume)
-    reach = settings.lines.max_ring_difference
-    sinogram = Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1))
+    bins = lines.radial_bins or _bins_across(scanner, volume)
+    reach = lines.max_ring_difference
     parts: dict[str, Any] = {
-        "attenuation": attenuation,
-        "resolution_fwhm": settings.lines.resolution_fwhm,
-        "tof": _tof(volume, settings.scan.tof),
-        "sinogram": sinogram,
+        "attenuation": mu,
+        "resolution_fwhm": lines.resolution_fwhm,
+        "tof": _tof(volume, scan.tof),
+        "sinogram": Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
     }
     truth = activity.data
     seen = PET(scanner, volume, **parts).forward(truth)
     tissue = float((truth > EMITS * truth.max()).sum()) * math.prod(volume.voxel_size)
-    sensitivity = settings.scan.counts * tissue / float(seen.double().sum())
+    sensitivity = scan.counts * tissue / float(seen.double().sum())
     operator = PET(scanner, volume, normalisation=torch.tensor(sensitivity, dtype=torch.float32), **parts)
     expected = sensitivity * seen
-    likelihood = Poisson(contamination(expected, settings.scan.background))
-    counts = likelihood.simulate(expected, torch.Generator().manual_seed(settings.scan.seed))
+    likelihood = Poisson(contamination(expected, scan.background))
+    counts = likelihood.simulate(expected, torch.Generator().manual_seed(scan.seed))
     return Case(operator, counts, likelihood, truth, lying_on(activity), activities(truth))
 
 
 def _patient(source: Input) -> tuple[Image, Tensor]:
     """Activity, and the mu-map (1/mm) on its grid."""
     if source.volume is None:
-        activity, attenuation = phantom(source.phantom)
+        activity, mu = phantom(source.phantom)
         image = Image(activity, source.phantom.voxel_size)
     else:
         from scoreinv.io import read_image
@@ -85,38 +84,37 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
         image = read_image(source.volume)
         if float(image.data.min()) < 0:
             raise ValueError(f"input.volume: {source.volume} holds negative values, expected activity >= 0")
-        attenuation = _body_of_water(image)
+        mu = body_of_water(image)
     if source.attenuation is not None:
-        attenuation = _mu_map(source, tuple(image.data.shape))
+        mu = _mu_map(source, tuple(image.data.shape))
     if source.slices is None:
-        return image, attenuation
+        return image, mu
     first, last = source.slices
     if not first < last <= len(image.data):
         raise ValueError(f"input.slices: {first} to {last} of a volume of {len(image.data)}; expected a part of it")
     shift = image.direction[:, 0] * first * image.voxel_size[0]
     z, y, x = (np.array(image.origin) + shift).tolist()
-    return replace(image, data=image.data[first:last].contiguous(), origin=(z, y, x)), attenuation[first:last]
+    return replace(image, data=image.data[first:last].contiguous(), origin=(z, y, x)), mu[first:last]
 
 
 def phantom(settings: Phantom) -> tuple[Tensor, Tensor]:
     """Activity and mu-map (1/mm) of the procedural patient, both (z, y, x)."""
-    from scoreinv import tracer
+    from scoreinv.head import head
+    from scoreinv.tracer import body_uptake, head_uptake
 
     if settings.region == "body":
-        return tracer.body_uptake(settings.seed, settings.shape, settings.voxel_size)
-    from scoreinv.head import head
-
+        return body_uptake(settings.seed, settings.shape, settings.voxel_size)
     tissues = head(settings.seed, settings.shape, settings.voxel_size)
-    return tracer.head_uptake(tissues, settings.seed), tracer.attenuation(tissues)
+    return head_uptake(tissues, settings.seed), attenuation(tissues)
 
 
-def _body_of_water(image: Image) -> Tensor:
+def body_of_water(image: Image) -> Tensor:
     """A mu-map where there is none: water wherever the activity, smoothed over 2 cm, is above 1 % of its 99th
     percentile."""
     sigma = [20 / 2.355 / size for size in image.voxel_size]
     smooth = torch.from_numpy(gaussian_filter(image.data.numpy(), sigma))
     log.info("no mu-map given: the scan is simulated with a body of water")
-    return MU_WATER * (smooth > 0.01 * np.percentile(smooth.numpy(), 99)).to(torch.float32)
+    return WATER * (smooth > 0.01 * np.percentile(smooth.numpy(), 99)).to(torch.float32)
 
 
 def _mu_map(source: Input, shape: tuple[int, ...]) -> Tensor:
@@ -178,7 +176,7 @@ def _list_mode(settings: PETSettings) -> Case:
     scanner = PETScanner.biograph_mmr()
     everywhere = Sinogram(344, 60)
     reach = 60 if asked.max_ring_difference is None else asked.max_ring_difference
-    sinogram = Sinogram(asked.radial_bins or 344, reach)
+    sinogram = Sinogram(asked.radial_bins or 344, reach, asked.span)
     lines = LinesOfResponse(scanner, sinogram)
     events = read_siemens_list_mode(source.list_mode, sinogram)
     # Delays of all lines there are, since the more the less noise.
@@ -193,7 +191,7 @@ def _list_mode(settings: PETSettings) -> Case:
         scanner,
         volume,
         attenuation=None if source.attenuation is None else _mu_map(source, volume.shape),
-        normalisation=lines.products(efficiencies),
+        normalisation=lines.products(efficiencies) / lines.multiplicity,
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=sinogram,
     )
@@ -211,8 +209,8 @@ def _sinogram(settings: PETSettings) -> Case:
     source, asked = settings.input, settings.lines
     assert source.sinogram is not None
     prompts = read_interfile_sinogram(source.sinogram)
-    for key in ("radial_bins", "max_ring_difference"):
-        if getattr(asked, key) is not None:
+    for key in ("radial_bins", "max_ring_difference", "span"):
+        if getattr(asked, key) != Lines.model_fields[key].default:
             raise ValueError(f"lines.{key} has no effect: a sinogram is read as it was sorted; remove it")
     others = {}
     for key in ("background", "efficiencies"):

@@ -60,7 +60,7 @@ class Coils(Section):
     """How sensitivities become known."""
 
     maps: Literal["espirit", "walsh", "true"] = Field("espirit", description="true: those of the simulation")
-    calibration: int | None = Field(None, ge=6, description="lines to estimate them from; None takes all there are")
+    calibration: int = Field(24, ge=6, description="lines around the middle of k-space to estimate them from, at most")
     compress: int | None = Field(None, ge=1, description="to so many virtual coils")
 
 

@@ -50,6 +50,7 @@ class Lines(Section):
 
     radial_bins: int | None = Field(None, ge=1, description="the central so many; None keeps all")
     max_ring_difference: int | None = Field(None, ge=0, description="None keeps all")
+    span: PositiveInt = Field(1, description="odd number of ring differences that share planes")
     resolution_fwhm: PositiveFloat | None = Field(4.5, description="of the scanner's resolution, mm; None for none")
     histogram: bool = Field(False, description="sort list mode into a sinogram instead of going event by event")
 
@@ -78,7 +79,7 @@ class PETSettings(RunSettings):
     scan: Scan = Scan()
     lines: Lines = Lines()
     grid: Grid = Grid()
-    methods: tuple[str, ...] = Field(("osem", "map-em"), min_length=1)
+    methods: tuple[str, ...] = Field(("osem", "bsrem", "map-em"), min_length=1)
     sampling: PETSampling = PETSampling()
 
     @model_validator(mode="after")
@@ -110,7 +111,7 @@ class PETSettings(RunSettings):
 
 def _demo(counts: float, tof: float | None) -> dict[str, Any]:
     name = f"demo-pet-{counts:g}" + ("-tof" if tof else "")
-    scan, lines = {"counts": counts, "tof": tof}, {"max_ring_difference": 5}
+    scan, lines = {"counts": counts, "tof": tof}, {"max_ring_difference": 4, "span": 3}
     return {"modality": "pet", "name": name, "scan": scan, "lines": lines, "sampling": {"steps": 24}}
 
 

@@ -1,5 +1,5 @@
-"""Reading and writing: images (NIfTI, MetaImage), CT projections (HDF5, DataExchange) and MR k-space (ISMRMRD, fastMRI,
-BART, NumPy), PET sinograms (STIR's Interfile) and PET list mode (Siemens).
+"""Reading and writing: images (NIfTI, MetaImage, Interfile, DICOM), CT projections (HDF5, DataExchange), MR k-space
+(ISMRMRD, fastMRI, BART, NumPy), PET sinograms (STIR's Interfile) and PET list mode (Siemens).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
 k-space alone keeps the scanner's axes, and `KSpace.place` turns its image. Every writer leaves either a whole file or
@@ -8,9 +8,10 @@ none.
 
 from scoreinv.io.atomic import atomic_path, write_json
 from scoreinv.io.bart import read_cfl, write_cfl
+from scoreinv.io.dicom import holds_dicom, patient_id, read_dicom
 from scoreinv.io.fastmri import read_fastmri
 from scoreinv.io.images import Image, phase_path, read_complex_image, read_image, write_image
-from scoreinv.io.interfile import InterfileSinogram, read_interfile_sinogram
+from scoreinv.io.interfile import InterfileSinogram, read_interfile_sinogram, write_interfile_sinogram
 from scoreinv.io.ismrmrd import read_ismrmrd
 from scoreinv.io.kspace import KSpace, place_slices
 from scoreinv.io.projections import (
@@ -32,11 +33,14 @@ __all__ = [
     "atomic_path",
     "find_rotation_center",
     "histogram",
+    "holds_dicom",
+    "patient_id",
     "phase_path",
     "place_slices",
     "read_cfl",
     "read_complex_image",
     "read_data_exchange",
+    "read_dicom",
     "read_fastmri",
     "read_image",
     "read_interfile_sinogram",
@@ -47,6 +51,7 @@ __all__ = [
     "read_siemens_list_mode",
     "write_cfl",
     "write_image",
+    "write_interfile_sinogram",
     "write_json",
     "write_projections",
 ]

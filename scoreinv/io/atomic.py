@@ -37,6 +37,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_pair(header: str | Path, values: str | Path) -> Iterator[tuple[Path, Path]]:
+    """Yield temporary names for a header and the numbers it describes; at the end both take their final names.
+
+    Without its header the pair is not there: an old one goes before the numbers are replaced, and the new one comes
+    last, so that no reader meets numbers under the header of others. If the block raises, the old pair is untouched.
+
+    Raises:
+        FileNotFoundError: if a folder does not exist.
+    """
+    with atomic_path(header) as new_header, atomic_path(values) as new_values:
+        yield new_header, new_values
+        Path(header).unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, tree: Any) -> None:
     """Write plain values as JSON, whole or not at all; NaN and Inf, which JSON does not know, become null."""
     text = json.dumps(_finite(tree), indent=1, allow_nan=False) + "\n"

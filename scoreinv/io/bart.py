@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scoreinv.io.atomic import atomic_path
+from scoreinv.io.atomic import atomic_pair
 
 _DIMENSIONS = 16
 _LEAST_AXES = 4  # (coils, z, y, x)
@@ -66,9 +66,7 @@ def write_cfl(path: str | Path, array: Tensor) -> None:
     if not 1 <= array.ndim <= _DIMENSIONS or not array.numel():
         raise ValueError(f"{cfl}: array has shape {tuple(array.shape)}, expected 1 to {_DIMENSIONS} axes, none empty")
     sizes = tuple(array.shape)[::-1] + (1,) * (_DIMENSIONS - array.ndim)
-    # Without its header the array is not there: so no reader meets new numbers under old sizes.
-    with atomic_path(cfl) as values, atomic_path(hdr) as header:
-        hdr.unlink(missing_ok=True)
+    with atomic_pair(hdr, cfl) as (header, values):
         array.detach().cpu().resolve_conj().contiguous().numpy().astype("<c8", copy=False).tofile(values)
         header.write_text(f"# Dimensions\n{' '.join(map(str, sizes))}\n")
 

@@ -1,4 +1,4 @@
-"""Images as NIfTI (`.nii`, `.nii.gz`) and MetaImage (`.mha`).
+"""Images as NIfTI (`.nii`, `.nii.gz`), MetaImage (`.mha`), STIR's Interfile (`.hv` beside `.v`); CT of DICOM to read.
 
 Files store axes in any order and direction. A reader permutes and flips them, without interpolation, to the order used
 everywhere in this package: (z, y, x) pointing as closely as possible to the patient's Superior, Posterior and Left. The
@@ -7,7 +7,8 @@ reconstruction can be written back onto the patient; operators do not see them: 
 scanners are described about their own isocentre.
 
 World coordinates are in mm in the order (Superior, Posterior, Left): MetaImage's (L, P, S) reversed, NIfTI's (R, A, S)
-reversed with two signs changed. Orientation is NIfTI's sform where its code is set, else its qform.
+reversed with two signs changed, STIR's as `_interfile_image` has them. Orientation is NIfTI's sform where its code is
+set, else its qform.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scoreinv.io._interfile_image import read_interfile_image, write_interfile_image
 from scoreinv.io._metaimage import read_metaimage, write_metaimage
 from scoreinv.io.atomic import atomic_path, check_exists, check_suffix
 from scoreinv.operators.geometry import Volume
 
-SUFFIXES = (".nii", ".nii.gz", ".mha")
+SUFFIXES = (".nii", ".nii.gz", ".mha", ".hv")
 # Reverses (x, y, z) into (z, y, x); the signs turn NIfTI's Right, Anterior into Left, Posterior.
 _REVERSE = np.eye(3)[::-1]
 _RAS_TO_SPL = _REVERSE @ np.diag([-1.0, -1.0, 1.0])
 # Cosine of the angle between two axes that still counts as rectangular: headers are rounded to about 1e-6.
 _SHEAR = 1e-3
+_READERS = {".mha": read_metaimage, ".hv": read_interfile_image}
 _UNITS = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 
 
@@ -86,18 +89,22 @@ class Image:
 
 
 def read_image(path: str | Path) -> Image:
-    """Read `.nii`, `.nii.gz` or `.mha`, with its intensity scaling applied and its axes turned to (z, y, x).
+    """Read `.nii`, `.nii.gz`, `.mha` or `.hv`, with its intensity scaling applied and its axes turned to (z, y, x).
 
     Real data become float32, complex NIfTI data complex64. Trailing axes of length 1 are dropped; a 2D file becomes
-    one slice.
+    one slice. A folder is read as a CT series of DICOM (`read_dicom`).
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file, or only the header of two.
         ValueError: for another suffix, a damaged file, more than three axes, several channels, NaN or Inf, or an
             affine that is singular or sheared.
     """
+    if Path(path).is_dir():
+        from scoreinv.io.dicom import read_dicom
+
+        return read_dicom(path)
     path = check_exists(path, SUFFIXES, "an image")
-    read = read_metaimage if path.name.lower().endswith(".mha") else _read_nifti
+    read = _READERS.get(path.suffix.lower(), _read_nifti)
     try:
         array, matrix, origin = read(path)
         return upright(_three_axes(array).transpose(2, 1, 0), matrix, origin)
@@ -111,10 +118,10 @@ def write_image(
     grid: Image | Volume | None = None,
     voxel_size: tuple[float, float, float] | None = None,
 ) -> None:
-    """Write `.nii`, `.nii.gz` or `.mha` (zlib), whole or not at all; an existing file is replaced.
+    """Write `.nii`, `.nii.gz`, `.mha` (zlib) or `.hv` with `.v`, whole or not at all; existing files are replaced.
 
     Files are float32. A complex image becomes two, which every viewer shows: its magnitude under `path`, and its phase
-    in rad, within [-pi, pi], beside it as `<name>_phase<suffix>`.
+    in rad, within [-pi, pi], beside it as `<name>_phase<suffix>`; STIR's `.hv` is for real images alone.
 
     Args:
         path: its suffix chooses the format.
@@ -124,11 +131,15 @@ def write_image(
 
     Raises:
         FileNotFoundError: if the folder does not exist.
-        TypeError: for another dtype than float32 and complex64.
-        ValueError: for another suffix, NaN or Inf, a shape that is not the grid's, or a place given twice or never.
+        TypeError: for another dtype than float32 and complex64, or a complex image as `.hv`.
+        ValueError: for another suffix, NaN or Inf, a shape that is not the grid's, a place given twice or never, or a
+            rotated image as `.hv`.
     """
     path = check_suffix(path, SUFFIXES, "an image")
     placed = _placed(image, grid, voxel_size)
+    if path.suffix.lower() == ".hv":
+        write_interfile_image(path, placed)
+        return
     write = write_metaimage if path.name.lower().endswith(".mha") else _write_nifti
     if not placed.data.is_complex():
         with atomic_path(path) as temporary:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from scoreinv.io.images import Image, upright
 _UNEVEN = 0.01
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KSpace:
     """Measurements of one image, Cartesian (with `mask`) or not (with `trajectory`), and where the image lies.
 
@@ -105,6 +105,22 @@ class KSpace:
             raise TypeError(f"KSpace: trajectory is {trajectory.dtype}, expected float32; convert with .to")
         if not bool((trajectory.abs() <= math.pi * (1 + 1e-6)).all()):
             raise ValueError("KSpace: trajectory leaves [-pi, pi]; expected rad per voxel")
+
+    def __repr__(self) -> str:
+        kind = "Cartesian" if self.mask is not None else "non-Cartesian"
+        where = ", ".join(f"{name} {number}" for name, number in self.index.items())
+        return f"KSpace({kind}, data {tuple(self.data.shape)}, image {self.image_shape}{where and ', ' + where})"
+
+    def mixed(self, matrix: Tensor) -> KSpace:
+        """The same scan seen by virtual coils: data, noise and calibration, mixed alike.
+
+        Args:
+            matrix: (virtual coils, coils) complex64, as `prewhiten` and `coil_compression` give it.
+        """
+        noise, calibration = (
+            None if part is None else torch.tensordot(matrix, part, 1) for part in (self.noise, self.calibration)
+        )
+        return replace(self, data=torch.tensordot(matrix, self.data, 1), noise=noise, calibration=calibration)
 
     def crop(self, image: Tensor) -> Tensor:
         """The part of an image (..., *image_shape) that the scanner shows, (..., *recon_shape)."""

@@ -1,4 +1,4 @@
-"""Where pairs of volume and scan come from: files of `write_pair`, and procedural phantoms without end."""
+"""Where pairs of volume and scan come from: files of `prepare`, and procedural phantoms without end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PhantomSettings(Section):
 class PairSettings(Section):
     """Pairs to train on."""
 
-    folder: Path | None = Field(None, description="of pairs (`write_pair`): files in train/ and validation/")
+    folder: Path | None = Field(None, description="of pairs (`scoreinv prepare`): files in train/ and validation/")
     fraction: float = Field(1.0, gt=0, le=1, description="part of the training files that is used")
     phantoms: PhantomSettings = PhantomSettings()
     phantom_share: float = Field(0.5, ge=0, le=1, description="probability of drawing a phantom where both exist")
@@ -87,8 +87,8 @@ class PairSource:
 
 def _files(folder: Path, split: str) -> list[Path]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"train: data.folder {folder} does not exist; make it with write_pair")
+        raise FileNotFoundError(f"train: data.folder {folder} does not exist; make it with scoreinv prepare")
     files = sorted((folder / split).glob("*.h5"))
     if not files:
-        raise FileNotFoundError(f"train: {folder / split} holds no .h5 file; make them with write_pair")
+        raise FileNotFoundError(f"train: {folder / split} holds no .h5 file; make them with scoreinv prepare")
     return files

@@ -47,14 +47,14 @@ def main() -> None:
 
     images, lines = {}, ["| method | PSNR | SSIM | s |", "|---|---|---|---|"]
 
-    def report(name: str, make) -> None:  # type: ignore[no-untyped-def]
+    def report(name: str, make):
         begun = time.perf_counter()
         images[name] = make()
         quality = f"{psnr(images[name], truth):.2f} | {ssim(images[name], truth):.3f}"
         lines.append(f"| {name} | {quality} | {time.perf_counter() - begun:.0f} |")
         print(lines[-1], flush=True)
 
-    def dds(prior, adapt=None):  # type: ignore[no-untyped-def]
+    def dds(prior, adapt=None):
         settings = {"schedule": schedules.edm(20, 1.0, 0.01), "stepper": DDIM(1.0, "dds"), "progress": False}
         return solve(operator, y, prior, likelihood=likelihood, guidance=DDS(15, adapt=adapt), **settings).mean
 

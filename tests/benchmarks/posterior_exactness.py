@@ -78,7 +78,7 @@ class Draws:
     def __init__(self, shape: tuple[int, ...], seed: int = 0) -> None:
         self.shape, self.generator = shape, torch.Generator().manual_seed(seed)
 
-    def draw(self, samples, step, draw=0, shape=None, dtype=None) -> Tensor:  # type: ignore[no-untyped-def]
+    def draw(self, samples, step, draw=0, shape=None, dtype=None):
         return torch.randn(len(samples), *(self.shape if shape is None else shape), generator=self.generator)
 
 

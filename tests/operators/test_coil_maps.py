@@ -74,7 +74,7 @@ def test_espirit_crops_where_there_is_no_object_and_is_normalised_elsewhere() ->
 
 
 @pytest.mark.parametrize("method", [espirit, lambda k_space: walsh(transformed(k_space))])
-def test_maps_have_a_smooth_phase(method) -> None:  # type: ignore[no-untyped-def]
+def test_maps_have_a_smooth_phase(method):
     truth, _, k_space = scan()
     found = method(k_space)
     inside = truth.abs() > 0
@@ -93,7 +93,7 @@ def test_maps_do_not_depend_on_the_scale_of_the_data() -> None:
 
 
 @pytest.mark.parametrize("calibration", [None, 24, (22, 18)])
-def test_a_calibration_region_without_corners_is_enough(calibration) -> None:  # type: ignore[no-untyped-def]
+def test_a_calibration_region_without_corners_is_enough(calibration):
     truth, maps, k_space = scan()
     y, x = torch.meshgrid(torch.arange(64) - 32, torch.arange(60) - 30, indexing="ij")
     found = espirit(k_space * ((y / 12) ** 2 + (x / 10) ** 2 < 1), calibration=calibration)

@@ -75,6 +75,12 @@ def test_normal_equals_adjoint_of_forward(operator):
     torch.testing.assert_close(operator.normal(x), operator.adjoint(operator(x)))
 
 
+@pytest.mark.parametrize("operator", ALGEBRA.values(), ids=ALGEBRA.keys())
+def test_sensitivity_is_the_adjoint_of_ones(operator):
+    wanted = operator.adjoint(torch.ones(operator.out_shape, dtype=operator.out_dtype))
+    torch.testing.assert_close(operator.sensitivity(), wanted)
+
+
 def test_algebra_is_that_of_matrices():
     x = random((2, 3), torch.float32, 0).flatten()
     image = x.reshape(2, 3)
@@ -189,6 +195,20 @@ class TestRefusals:
             A(x)
         assert "Matrix" in str(raised.value)
         assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize("method", ["forward", "adjoint", "normal"])
+    @pytest.mark.parametrize("wrong", [lambda x: x[..., :-1], lambda x: x.double(), lambda x: x[None]])
+    def test_answers_of_a_users_operator_that_are_not_as_declared(self, method, wrong):
+        class Wrong(LinearOperator):
+            def _apply(self, x):
+                return wrong(x)
+
+            _adjoint = _apply
+
+        with pytest.raises(
+            ValueError, match=r"Wrong: _\w+ gives \(.*\) float\d\d, expected \(2, 5,?\) float32; correct it"
+        ):
+            getattr(Wrong((5,), (5,)), method)(torch.zeros(2, 5))
 
     def test_subset_without_views(self):
         with pytest.raises(NotImplementedError, match="no views"):

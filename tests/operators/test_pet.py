@@ -191,6 +191,20 @@ def test_sensitivity_is_the_adjoint_of_ones_in_any_number_of_pieces(tof, monkeyp
     torch.testing.assert_close(listed.subset(0, 5).sensitivity() * 5, wanted, rtol=1e-4, atol=1e-3)
 
 
+def test_events_keep_the_sensitivity_of_all_lines_in_sums_and_products():
+    operator = full()
+    listed, blur = ListModePET(operator, torch.tensor([[1, 2, 3]])), GaussianBlur(VOLUME, 5.0)
+    whole = operator.sensitivity()
+    for made, wanted in (
+        (listed, whole),
+        (0.5 * listed, 0.5 * whole),
+        (listed + listed, 2 * whole),
+        (listed @ blur, blur.adjoint(whole)),
+    ):
+        torch.testing.assert_close(made.sensitivity(), wanted)
+        assert made.counts
+
+
 def test_a_span_adds_up_the_planes_it_joins():
     volume, image = cylinder(80.0)
     volume = Volume((9, 100, 100), (4.0, 2.0, 2.0))

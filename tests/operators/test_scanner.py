@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,13 @@ def test_the_mmr_addresses_as_many_sinograms_as_its_list_mode():
     assert Sinogram(344, 60).planes(scanner)[64][0] == (1, 0)
     assert scanner.crystals == 504
     assert mmr_efficiencies().mean() == pytest.approx(8 / 9)
+    y, x = scanner.positions()[0]
+    assert np.degrees(np.arctan2(x, -y)) == pytest.approx(0, abs=0.01)  # crystal 0 on top, but for the flat side
+
+
+def test_rotation_turns_the_top_towards_positive_x():
+    turned = replace(SCANNER, rotation=2 * np.pi / SCANNER.sides).positions()
+    np.testing.assert_allclose(turned, np.roll(SCANNER.positions(), -SCANNER.crystals_per_side, 0), atol=1e-9)
 
 
 def test_subsets_of_views_partition_the_lines():
@@ -88,6 +97,7 @@ def test_herman_meyer_is_a_permutation_whose_neighbours_lie_apart(subsets):
         ({"sides": 3, "crystals_per_side": 1}, "expected an even number"),
         ({"sides": 2.5}, "sides is 2.5"),
         ({"ring_positions": (0.0, 5.0, 4.0)}, "ascending or descending"),
+        ({"rotation": float("nan")}, "rotation is nan, expected an angle in rad"),
         ({"ring_positions": ()}, "one a ring"),
     ],
 )

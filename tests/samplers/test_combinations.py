@@ -37,9 +37,10 @@ from scoreinv.samplers import (
     steppers,
     walk,
 )
-from scoreinv.samplers.guidance import DAPS, DDS, DPS, MAPEM, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM
+from scoreinv.samplers.guidance import DAPS, DDS, DPS, MAPEM, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM, PnPADMM
 
 GUIDANCES = [DDS(), DPS(), DPSShift(), MCG(), DiffPIR(), PiGDM(), PiGDM("jacobian", 3), DAPS(2), POCS(), MBIR()]
+GUIDANCES += [PnPADMM()]
 TUNED = [DDS(tune="discrepancy"), DDS(tune="sure"), DDS(gamma=1.0), DDS(adapt=LoRA(steps=1))]
 STEPPERS = [
     DDIM(),
@@ -105,8 +106,8 @@ COMBINATIONS = {
 }
 
 
-def runs(guidance, stepper, kind, shape=None):
-    """Walk three levels with two samples: they come back in their shape and dtype, or the loop says why not."""
+def samples_of(guidance, stepper, kind, shape=None):
+    """Walk three levels with two samples, and what an image of theirs should be like: (samples, image)."""
     shape = shape or ((4, 16, 16) if "volume" in kind else (16, 16))
     dtype = torch.complex64 if "complex" in kind else torch.float32
     A = Columns(shape, (*shape[:-1], shape[-1] // 2), dtype, dtype)
@@ -117,47 +118,52 @@ def runs(guidance, stepper, kind, shape=None):
     p = Problem(A, y, likelihood, PRIORS[kind](), coupling)
     source = NoiseSource(0, shape, dtype)
     state = walk(p, guidance, stepper, schedules.edm(3, 5.0, 0.05), source, [0, 1], start(source, 5.0, [0, 1]))
-    assert state.z.shape == (2, *shape)
-    assert state.z.dtype == dtype
+    return state.z, torch.empty(shape, dtype=dtype)
+
+
+def are_images(samples, image):
+    """Whether two samples came back finite, in the image's shape and dtype, each its own."""
+    alike = samples.shape == (2, *image.shape) and samples.dtype == image.dtype
+    return alike and bool(torch.isfinite(samples).all()) and not torch.equal(*samples)
 
 
 @pytest.mark.parametrize(("g", "s", "kind"), sorted(COMBINATIONS), ids=lambda v: v if isinstance(v, str) else None)
 def test_any_stepper_guidance_and_prior_run_together(g, s, kind):
-    runs(GUIDANCES[g], STEPPERS[s], kind)
+    assert are_images(*samples_of(GUIDANCES[g], STEPPERS[s], kind))
 
 
 @pytest.mark.parametrize("stepper", STEPPERS, ids=repr)
 @pytest.mark.parametrize("kind", ["gaussian", "unet", "vp", "tiled", "volume, network", "volume, planes"])
 def test_counts_run_with_any_stepper_and_real_prior(stepper, kind):
-    runs(MAPEM(2), stepper, kind)
+    assert are_images(*samples_of(MAPEM(2), stepper, kind))
 
 
 @pytest.mark.parametrize("guidance", TUNED[:3], ids=repr)
 @pytest.mark.parametrize("kind", PRIORS)
 def test_tuning_runs_with_any_prior(guidance, kind):
-    runs(guidance, DDIM(1.0), kind)
+    assert are_images(*samples_of(guidance, DDIM(1.0), kind))
 
 
 @pytest.mark.parametrize("stepper", STEPPERS, ids=repr)
 @pytest.mark.parametrize("kind", ["unet", "complex, two channels", "volume, network", "volume, planes"])
 def test_adaptation_runs_with_any_network_and_stepper(stepper, kind):
-    runs(TUNED[3], stepper, kind)
+    assert are_images(*samples_of(TUNED[3], stepper, kind))
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "tiled", "volume, mean of planes"])
 def test_adaptation_refuses_what_is_not_one_network(kind):
     with pytest.raises(ValueError, match="has no network to adapt"):
-        runs(TUNED[3], DDIM(), kind)
+        samples_of(TUNED[3], DDIM(), kind)
 
 
 @pytest.mark.parametrize("guidance", [*GUIDANCES, *TUNED], ids=repr)
 @pytest.mark.parametrize("kind", ["edm", "ve", "complex, two channels"])
 def test_smc_runs_or_says_why_not(guidance, kind):
     if type(guidance) in (DDS, DPS, DiffPIR, PiGDM) and guidance not in (TUNED[0], TUNED[1], TUNED[3]):
-        runs(guidance, TwistedSMC(3), kind, (4, 4))
+        assert are_images(*samples_of(guidance, TwistedSMC(3), kind, (4, 4)))
     else:
         with pytest.raises(ValueError, match="TwistedSMC: "):
-            runs(guidance, TwistedSMC(3), kind, (4, 4))
+            samples_of(guidance, TwistedSMC(3), kind, (4, 4))
 
 
 @pytest.mark.parametrize("guidance", GUIDANCES, ids=repr)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from scoreinv.samplers import TVz
+from scoreinv.samplers import RDPz, TVz
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,48 @@ def test_shrink_keeps_the_phase_of_complex_values():
 def test_map_takes_differences_of_neighbours(image):
     assert TVz().map((9, 4, 5), torch.float32).out_shape == (8, 4, 5)
     assert math.isclose(TVz().map((9, 4, 5), torch.float32).norm() ** 2, 4, rel_tol=0.05)
+
+
+def active(*shape, seed=0):
+    """Activities from 1e-3 to 10."""
+    return 10 ** (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 4 - 3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_rdp_compares_neighbours_along_its_axis_alone(axis):
+    x = active(4, 5, 3)
+    a, b = x.narrow(axis, 0, x.shape[axis] - 1), x.narrow(axis, 1, x.shape[axis] - 1)
+    wanted = ((a - b) ** 2 / (a + b + 2 * (a - b).abs() + 1e-3)).sum()
+    torch.testing.assert_close(RDPz(axis=axis).value(x, 3), wanted)
+
+
+def test_rdp_parabola_touches_from_above():
+    x = active(6, 4, 5).double().requires_grad_()
+    (slope,) = torch.autograd.grad(RDPz().value(x, 3), x)
+    g, c = RDPz().quadratic(x.detach(), 3)
+    torch.testing.assert_close(g, slope)
+    u = active(6, 4, 5, seed=1).double()
+    step = u - x.detach()
+    assert float(RDPz().value(u, 3)) <= float(RDPz().value(x.detach(), 3) + (g * step + c * step**2 / 2).sum())
+
+
+def test_prox_of_rdp_minimises_its_energy_over_nonnegative_images():
+    x, t = active(6, 4, 5).double() - 0.01, 0.5
+    u = RDPz().prox(x, t, 3, iterations=3000)
+    slope = u - x + t * RDPz().quadratic(u, 3)[0]
+    assert float(u.min()) >= 0
+    assert float((u * slope).abs().max()) < 1e-4
+    assert float(slope.min()) > -1e-4
+
+
+def test_prox_of_rdp_takes_batches_and_leaves_equal_slices_alone():
+    batch = torch.stack([active(6, 4, 5), active(6, 4, 5, seed=1)])
+    torch.testing.assert_close(RDPz().prox(batch, 0.3, 3)[1], RDPz().prox(batch[1], 0.3, 3))
+    equal = active(4, 5).expand(6, 4, 5)
+    torch.testing.assert_close(RDPz().prox(equal, 1.0, 3), equal)
+
+
+def test_rdp_settings_out_of_range_are_refused():
+    for settings in ({"strength": -1.0}, {"gamma": 0.5}, {"epsilon": 0.0}):
+        with pytest.raises(ValueError, match="RDPz"):
+            RDPz(**settings)

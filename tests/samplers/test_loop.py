@@ -6,7 +6,7 @@ import torch
 from scoreinv.operators import Gaussian, LinearOperator
 from scoreinv.priors import GaussianPrior
 from scoreinv.samplers import DDIM, Diverged, NoiseSource, Problem, Stepper, schedules, start, walk
-from scoreinv.samplers.guidance import DDS, Guidance
+from scoreinv.samplers.guidance import DDS, DPS, Guidance
 
 SIGMAS = schedules.edm(4, 5.0, 0.1)
 
@@ -72,6 +72,19 @@ def test_callback_sees_every_step_and_states_that_stay(problem):
     assert [step.sigma for step, _ in seen] == SIGMAS[:-1].tolist()
     assert [state.history["count"] for _, state in seen] == [1, 2, 3, 4]
     assert all(len(step.misfit) == 2 and min(step.network, step.operator, step.rest) >= 0 for step, _ in seen)
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x[..., :-1], lambda x: x.double()])
+@pytest.mark.parametrize("guidance", [DDS(), DPS()], ids=["denoise", "linearise"])
+def test_answers_of_a_users_prior_that_are_no_images_are_named(problem, guidance, wrong):
+    class Wrong(GaussianPrior):
+        def denoise(self, z, sigma):
+            return wrong(super().denoise(z, sigma))
+
+    prior = Wrong(torch.zeros(problem.operator.in_shape), 1.0)
+    source, sigmas = NoiseSource(0, problem.operator.in_shape), schedules.edm(3, 5.0, 0.05)
+    with pytest.raises(ValueError, match=r"Wrong.*: answers \(.*expected the same; correct its `denoise`"):
+        walk(replace(problem, prior=prior), guidance, DDIM(), sigmas, source, [0], start(source, 5.0, [0]))
 
 
 def test_divergence_carries_the_last_finite_state(problem):

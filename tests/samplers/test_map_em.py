@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from toys import Dense
 
 from scoreinv import solve
 from scoreinv.operators import Gaussian, LinearOperator, Poisson
 from scoreinv.operators.em import em_subsets
 from scoreinv.priors import GaussianPrior, IntensityMap
-from scoreinv.samplers import Problem
+from scoreinv.samplers import Problem, RDPz, TVz
 from scoreinv.samplers.guidance import MAPEM
 
 
@@ -54,7 +57,7 @@ def image_and_slope(problem, estimate, sigma):
 
 def test_many_iterations_end_at_the_penalised_maximum(problem):
     z = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
-    x, slope = image_and_slope(problem, guided(problem, MAPEM(iterations=3000), z), 0.3)
+    x, slope = image_and_slope(problem, guided(problem, MAPEM(iterations=1000, subsets=1), z), 0.3)
     assert bool((x >= 0).all())
     assert float((x * slope).abs().max()) < 2e-2
     assert float(slope.min()) > -2e-3
@@ -64,7 +67,7 @@ def test_every_iteration_raises_the_penalised_likelihood(problem):
     z = torch.randn(1, 6, generator=torch.Generator().manual_seed(1))
     values = []
     for n in (1, 2, 4, 8, 16, 64):
-        estimate = guided(problem, MAPEM(iterations=n), z)
+        estimate = guided(problem, MAPEM(iterations=n, subsets=1), z)
         prior, A = problem.prior, problem.operator
         x, anchor = (prior.intensity.to_image(v) for v in (estimate.x0, estimate.prior))
         beta = 1 / (prior.intensity.scale * prior.error(0.3)) ** 2
@@ -102,3 +105,36 @@ def test_solve_finds_scale_and_counts_by_itself(problem):
 def test_counts_of_another_kind_are_refused(problem):
     with pytest.raises(ValueError, match=r"MAPEM: likelihood is Gaussian.* expected Poisson"):
         solve(problem.operator, problem.measurements, problem.prior, likelihood=Gaussian(1.0), method="map-em", steps=2)
+
+
+def test_smooth_coupling_ends_at_the_maximum_with_both_penalties(problem):
+    coupling = RDPz(strength=2.0)
+    estimate = guided(replace(problem, coupling=coupling), MAPEM(iterations=1000, subsets=1), torch.ones(1, 6))
+    x, slope = image_and_slope(problem, estimate, 0.3)
+    scale, r = problem.prior.intensity.scale, problem.prior.error(0.3)
+    slope = slope + coupling.strength / (scale * r) * coupling.quadratic(x / scale, 1)[0]
+    assert float((x * slope).abs().max()) < 2e-2
+    assert float(slope.min()) > -2e-3
+    # It is not what the likelihood and the anchor alone lead to.
+    assert float(image_and_slope(problem, estimate, 0.3)[1].abs().max()) > 0.05
+
+
+def test_linear_coupling_is_its_prox_at_the_end(problem):
+    alone = guided(problem, MAPEM(), torch.ones(1, 6)).x0
+    coupled = guided(replace(problem, coupling=TVz(0.5)), MAPEM(), torch.ones(1, 6)).x0
+    torch.testing.assert_close(coupled, TVz().prox(alone, 0.5 * problem.prior.error(0.3), 1))
+
+
+def test_data_steps_without_a_place_for_a_coupling_say_so(problem):
+    with pytest.raises(ValueError, match=r"DDS.*no place for RDPz.*None or LinearCoupling"):
+        solve(problem.operator, problem.measurements, problem.prior, method="dds", coupling=RDPz(), steps=2)
+
+
+def test_default_subsets_are_those_of_osem_and_one_without_views(problem):
+    history = {}
+    guided(problem, MAPEM(iterations=1), torch.ones(1, 6), history=history)
+    assert history["subset"] == 1
+    assert len(problem.cache["EM subsets, None"]) == 24 // 4
+    whole = Dense(problem.operator.matrix)
+    guided(replace(problem, operator=whole, cache={}), MAPEM(iterations=1), torch.ones(1, 6), history=history)
+    assert history["subset"] == 0

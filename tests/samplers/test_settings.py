@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scoreinv.samplers import DDIM, Heun, PredictorCorrector, ReverseSDE, TVz, TwistedSMC
-from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM
+from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR, DPSShift, LoRA, PiGDM, PnPADMM
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from scoreinv.samplers.guidance import DAPS, DDS, DPS, MBIR, MCG, POCS, DiffPIR,
         (PiGDM, {"iterations": 0}, "PiGDM: iterations is 0, expected at least 1"),
         (DiffPIR, {"strength": 0.0}, "DiffPIR: strength is 0.0, expected more than 0"),
         (DiffPIR, {"tolerance": 2.0}, "DiffPIR: tolerance is 2.0, expected 0 to 1"),
+        (PnPADMM, {"iterations": 0}, "PnPADMM: iterations is 0, expected at least 1"),
         (DAPS, {"ode_steps": 0}, "DAPS: ode_steps is 0, expected at least 1"),
         (POCS, {"relaxation": 1.5}, "POCS: relaxation is 1.5, expected 0 to 1"),
         (MCG, {"strength": -0.1}, "MCG: strength is -0.1, expected at least 0"),

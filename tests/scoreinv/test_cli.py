@@ -38,6 +38,7 @@ def test_info_lists_priors_methods_and_versions(command):
     status, out, _ = command("info")
     assert status == 0
     assert all(word in out for word in ("ct-128", "dds", "dps", "fdk", "torch", "cpu"))
+    assert "None" not in out
 
 
 def test_help_lists_the_commands(command):

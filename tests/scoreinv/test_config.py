@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from scoreinv.config import (
     resolve,
 )
 from scoreinv.samplers import METHODS
-from scoreinv.training import TrainSettings
+from scoreinv.training import PrepareSettings, TrainSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAIN = {"data": {"phantoms": 1}, "phases": [{"steps": 1, "crop": 8, "batch": 1}]}
@@ -212,7 +213,8 @@ def test_dump_and_load_round_trip(tmp_path):
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_of_the_house_is_valid(path):
     kind = path.parent.name
-    settings = load_training(path) if kind in ("train", "deepsparse") else load_run(path)
+    loaders = {"train": load_training, "deepsparse": load_training, "prepare": partial(load_settings, PrepareSettings)}
+    settings = loaders.get(kind, load_run)(path)
     assert settings.name
     assert getattr(settings, "modality", kind) == kind
 

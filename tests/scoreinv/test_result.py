@@ -99,3 +99,9 @@ def test_record_of_any_array_is_json(dtype, shape):
         arrays["array"] = values.numpy()
     record = describe(**arrays)
     assert json.loads(json.dumps(record)) == record
+
+
+def test_result_is_shown_in_one_line():
+    image = torch.zeros(4, 5, dtype=torch.complex64)
+    result = Reconstruction(image, image.abs(), image[None], 1.25, [], {})
+    assert repr(result) == "Reconstruction(image (4, 5) complex64, samples 1, residual 1.25)"

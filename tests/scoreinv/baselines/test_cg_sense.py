@@ -30,21 +30,21 @@ def test_a_small_problem_is_solved_as_by_a_dense_matrix(regularisation: float) -
     torch.testing.assert_close(image.flatten(), expected, rtol=0, atol=2e-3 * float(expected.abs().max()))
 
 
-def test_more_iterations_hardly_cost_anything(scan) -> None:  # type: ignore[no-untyped-def]
+def test_more_iterations_hardly_cost_anything(scan):
     operator, truth, y = scan
     errors = {n: float((cg_sense(operator, y, iterations=n) - truth).norm()) for n in (5, 10, 40)}
     assert errors[10] < 1.03 * errors[5]
     assert errors[40] < 1.03 * errors[5]
 
 
-def test_items_of_a_batch_converge_independently(scan) -> None:  # type: ignore[no-untyped-def]
+def test_items_of_a_batch_converge_independently(scan):
     operator, _, y = scan
     both = cg_sense(operator, torch.stack([y, torch.zeros_like(y)]))
     torch.testing.assert_close(both[0], cg_sense(operator, y))
     assert not both[1].any()
 
 
-def test_wrong_options_are_refused_in_one_line(scan) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_options_are_refused_in_one_line(scan):
     operator, _, y = scan
     for options in ({"iterations": 0}, {"regularisation": -1.0}, {"regularisation": float("nan")}):
         with pytest.raises(ValueError, match=r"^cg_sense: iterations .*expected iterations >= 1 and regular.*$"):

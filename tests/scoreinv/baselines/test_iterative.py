@@ -48,7 +48,7 @@ def scan(views: int) -> tuple[ConeBeamCT, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("method", [sart, cgls])
-def test_iterating_beats_filtering_with_24_views(method) -> None:  # type: ignore[no-untyped-def]
+def test_iterating_beats_filtering_with_24_views(method):
     operator, truth, y = scan(24)
     filtered = max(psnr(fdk(operator, y, filter=name), truth) for name in ("ramp", "shepp-logan", "hann"))
     assert psnr(method(operator, y), truth) > filtered + 2
@@ -120,7 +120,7 @@ def test_wrong_arguments_are_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("method", [fdk, sart, cgls, tv])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_measurements_that_are_no_numbers_are_refused_in_one_line(method, value) -> None:  # type: ignore[no-untyped-def]
+def test_measurements_that_are_no_numbers_are_refused_in_one_line(method, value):
     operator, _, y = scan(24)
     spoilt = y.clone()
     spoilt[3, 4, 5] = value

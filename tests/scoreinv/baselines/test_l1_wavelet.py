@@ -49,7 +49,7 @@ def test_shrinking_moves_each_detail_towards_zero_along_its_phase() -> None:
     torch.testing.assert_close(after, expected, rtol=0, atol=1e-5)
 
 
-def test_the_objective_goes_down(scan) -> None:  # type: ignore[no-untyped-def]
+def test_the_objective_goes_down(scan):
     operator, _, y = scan
     sigma, strength = 0.01, 0.7
     noise = random(*operator.in_shape)
@@ -71,13 +71,13 @@ def test_the_objective_goes_down(scan) -> None:  # type: ignore[no-untyped-def]
     assert values[-1] < 1.02 * objective(l1_wavelet(operator, y, likelihood=Gaussian(sigma), iterations=160))
 
 
-def test_the_noise_is_that_of_the_weakest_samples(scan) -> None:  # type: ignore[no-untyped-def]
+def test_the_noise_is_that_of_the_weakest_samples(scan):
     operator, _, y = scan
     known = l1_wavelet(operator, y, likelihood=Gaussian(0.01))
     assert float((l1_wavelet(operator, y) - known).norm() / known.norm()) < 0.1
 
 
-def test_masked_data_do_not_matter(scan) -> None:  # type: ignore[no-untyped-def]
+def test_masked_data_do_not_matter(scan):
     operator, _, y = scan
     good = torch.rand(y.shape, generator=torch.Generator().manual_seed(0)) > 0.1
     likelihood = Gaussian(0.01, good)
@@ -85,7 +85,7 @@ def test_masked_data_do_not_matter(scan) -> None:  # type: ignore[no-untyped-def
     torch.testing.assert_close(spoilt, l1_wavelet(operator, y, likelihood=likelihood, iterations=5), rtol=0, atol=1e-5)
 
 
-def test_wrong_options_are_refused_in_one_line(scan) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_options_are_refused_in_one_line(scan):
     operator, _, y = scan
     for options in ({"iterations": 0}, {"strength": 0.0}):
         with pytest.raises(ValueError, match=r"^l1_wavelet: strength .*expected strength > 0 and iterations >= 1$"):

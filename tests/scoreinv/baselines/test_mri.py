@@ -23,7 +23,7 @@ def psnr(image: Tensor, truth: Tensor) -> float:
 
 
 @methods
-def test_an_image_of_the_scale_and_phase_of_the_truth_comes_out(method, scan) -> None:  # type: ignore[no-untyped-def]
+def test_an_image_of_the_scale_and_phase_of_the_truth_comes_out(method, scan):
     operator, truth, y = scan
     image = method(operator, y)
     assert image.shape == operator.in_shape
@@ -34,14 +34,14 @@ def test_an_image_of_the_scale_and_phase_of_the_truth_comes_out(method, scan) ->
 
 @methods
 @pytest.mark.parametrize("scale", [1e-6, 1e5j])
-def test_rescaling_data_rescales_the_image(method, scale, scan) -> None:  # type: ignore[no-untyped-def]
+def test_rescaling_data_rescales_the_image(method, scale, scan):
     operator, _, y = scan
     plain = method(operator, y)
     assert float((method(operator, scale * y) / scale - plain).norm() / plain.norm()) < 2e-3
 
 
 @pytest.mark.parametrize("method", [cg_sense, cgls, l1_wavelet, tv])
-def test_rescaling_the_operator_rescales_the_image(method, scan) -> None:  # type: ignore[no-untyped-def]
+def test_rescaling_the_operator_rescales_the_image(method, scan):
     operator, _, y = scan
     plain = method(operator, y)
     assert float((1e3 * method(1e3 * operator, y) - plain).norm() / plain.norm()) < 2e-3
@@ -51,12 +51,12 @@ def test_rescaling_the_operator_rescales_the_image(method, scan) -> None:  # typ
     ("method", "options"),
     [(zero_filled, {}), (cg_sense, {"regularisation": 0}), (l1_wavelet, {"strength": 1e-3}), (tv, {"strength": 1e-3})],
 )
-def test_complete_data_without_noise_give_the_image(method, options, full_scan) -> None:  # type: ignore[no-untyped-def]
+def test_complete_data_without_noise_give_the_image(method, options, full_scan):
     operator, truth, y = full_scan
     assert psnr(method(operator, y, **options), truth) > 45
 
 
-def test_each_method_does_better_than_the_one_before(scan) -> None:  # type: ignore[no-untyped-def]
+def test_each_method_does_better_than_the_one_before(scan):
     operator, truth, y = scan
     values = [psnr(method(operator, y), truth) for method in (zero_filled, cg_sense, l1_wavelet, tv)]
     assert all(better > worse + 0.5 for worse, better in pairwise(values)), values
@@ -66,7 +66,7 @@ def test_each_method_does_better_than_the_one_before(scan) -> None:  # type: ign
     ("method", "options"),
     [(zero_filled, {}), (cg_sense, {}), (l1_wavelet, {"iterations": 20}), (tv, {"iterations": 20})],
 )
-def test_radial_data_of_enough_spokes_give_the_image(method, options, scan) -> None:  # type: ignore[no-untyped-def]
+def test_radial_data_of_enough_spokes_give_the_image(method, options, scan):
     truth = torch.nn.functional.avg_pool2d(torch.view_as_real(scan[1]).permute(2, 0, 1), 3, 1, 1)  # no corners
     truth = torch.view_as_complex(truth.permute(1, 2, 0).contiguous())
     operator = NonCartesianMRI(radial(100, 128), (64, 60), simulated_coils(4, (64, 60)))
@@ -75,7 +75,7 @@ def test_radial_data_of_enough_spokes_give_the_image(method, options, scan) -> N
 
 
 @pytest.mark.parametrize("method", [cg_sense, l1_wavelet, tv])
-def test_volumes_are_reconstructed_as_images_are(method) -> None:  # type: ignore[no-untyped-def]
+def test_volumes_are_reconstructed_as_images_are(method):
     truth = torch.zeros(10, 20, 18, dtype=torch.complex64)
     truth[2:8, 4:15, 5:12] = 1j
     operator = CartesianMRI(torch.ones(10, 20, 18), simulated_coils(3, truth.shape))
@@ -83,13 +83,13 @@ def test_volumes_are_reconstructed_as_images_are(method) -> None:  # type: ignor
 
 
 @methods
-def test_no_signal_no_image(method, scan) -> None:  # type: ignore[no-untyped-def]
+def test_no_signal_no_image(method, scan):
     operator, _, y = scan
     assert not method(operator, torch.zeros_like(y)).any()
 
 
 @methods
-def test_measurements_that_are_no_numbers_are_refused_in_one_line(method, scan) -> None:  # type: ignore[no-untyped-def]
+def test_measurements_that_are_no_numbers_are_refused_in_one_line(method, scan):
     operator, _, y = scan
     spoilt = y.clone()
     spoilt[0, 1, 2] = complex("nan")
@@ -100,7 +100,7 @@ def test_measurements_that_are_no_numbers_are_refused_in_one_line(method, scan) 
 
 
 @pytest.mark.parametrize("method", [zero_filled, cg_sense, l1_wavelet])
-def test_operators_of_other_scanners_are_refused_in_one_line(method) -> None:  # type: ignore[no-untyped-def]
+def test_operators_of_other_scanners_are_refused_in_one_line(method):
     message = rf"^{method.__name__}: FiniteDifference.* is real, expected a complex operator such as CartesianMRI.*$"
     with pytest.raises(TypeError, match=message):
         method(FiniteDifference((4, 4)), torch.zeros(3, 4))

@@ -9,7 +9,7 @@ from scoreinv.operators.density import pipe_menon
 from scoreinv.operators.trajectories import radial
 
 
-def test_cartesian_data_need_no_density(scan) -> None:  # type: ignore[no-untyped-def]
+def test_cartesian_data_need_no_density(scan):
     operator, _, y = scan
     assert torch.equal(zero_filled(operator, y), operator.adjoint(y))
 
@@ -24,7 +24,7 @@ def test_frames_of_a_stack_are_weighted_each_for_itself() -> None:
         torch.testing.assert_close(image[i], zero_filled(frame, y[i], density=density))
 
 
-def test_a_batch_is_its_items(scan) -> None:  # type: ignore[no-untyped-def]
+def test_a_batch_is_its_items(scan):
     operator, _, y = scan
     both = zero_filled(operator, torch.stack([y, 2 * y]))
     torch.testing.assert_close(both[1], 2 * zero_filled(operator, y))

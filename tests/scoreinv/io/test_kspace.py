@@ -122,3 +122,21 @@ def test_non_cartesian_parts_that_disagree_are_refused() -> None:
         replace(k, data=k.data.abs())
     with pytest.raises(ValueError, match=r"image_shape is \(\)"):
         replace(k, image_shape=(), recon_shape=())
+
+
+def test_coils_are_mixed_with_their_noise_and_calibration() -> None:
+    matrix = torch.randn(1, 2, dtype=torch.complex64, generator=GENERATOR)
+    k = slice_at((0, 0, 0))
+    k = replace(k, noise=k.data.flatten(1), calibration=2 * k.data)
+    mixed = k.mixed(matrix)
+    expected = matrix[0, 0] * k.data[0] + matrix[0, 1] * k.data[1]
+    torch.testing.assert_close(mixed.data, expected[None])
+    assert mixed.noise is not None
+    assert mixed.calibration is not None
+    torch.testing.assert_close(mixed.noise, expected.reshape(1, -1))
+    torch.testing.assert_close(mixed.calibration, 2 * expected[None])
+
+
+def test_k_space_is_shown_in_one_line() -> None:
+    assert repr(slice_at((0, 0, 0), 3)) == "KSpace(Cartesian, data (2, 4, 6), image (4, 6), slice 3)"
+    assert repr(shots()) == "KSpace(non-Cartesian, data (2, 3, 5), image (4, 6))"

@@ -4,9 +4,8 @@ import torch
 
 from scoreinv.baselines import cg_sense
 from scoreinv.cases import load_case
-from scoreinv.cases.mri import _whitened
 from scoreinv.config import MRISettings, resolve
-from scoreinv.io import KSpace, write_cfl, write_image
+from scoreinv.io import write_cfl, write_image
 from scoreinv.metrics import psnr
 from scoreinv.operators import CartesianMRI, NonCartesianMRI, Stack, sampling, simulated_coils
 
@@ -108,9 +107,43 @@ class TestMeasured:
         predicted = operator.forward(cg_sense(measured.operator, measured.measurements))
         assert float((predicted - hidden).norm() / hidden.norm()) < 0.9
 
+    def test_held_out_samples_change_no_map_and_no_noise_level(self, k_space):
+        path, _truth = k_space
+        measured = case(input={"k_space": str(path), "hold_out": 0.1}, scan={})
+        altered = np.load(path)
+        altered[:, measured.held_out[0].mask.numpy()] *= 7
+        np.save(path, altered)
+        again = case(input={"k_space": str(path), "hold_out": 0.1}, scan={})
+        assert torch.equal(again.operator.coil_maps, measured.operator.coil_maps)
+        assert again.likelihood.sigma == measured.likelihood.sigma
+
+    def test_noise_is_found_in_the_data(self, k_space):
+        measured = case(input={"k_space": str(k_space[0])}, scan={})
+        assert measured.likelihood.sigma == pytest.approx(0.01 / 2**0.5, rel=0.1)
+
     def test_compressed_to_virtual_coils(self, k_space):
         measured = case(input={"k_space": str(k_space[0])}, scan={}, coils={"compress": 2})
         assert measured.measurements.shape == (2, 48, 48)
+
+
+def test_maps_of_the_simulation_are_compressed_with_its_coils():
+    scan = {"sampling": "radial", "acceleration": 1, "coils": 8, "noise": 0.0}
+    simulated = case(scan=scan, coils={"maps": "true", "compress": 4}, input={"phantom": SMALL, "slices": [0]})
+    assert simulated.operator.out_shape[0] == 4
+    torch.testing.assert_close(simulated.operator(simulated.reference), simulated.measurements, rtol=0, atol=1e-4)
+
+
+def test_noise_of_three_percent_leaves_coil_maps(tmp_path):
+    scan = {"sampling": "equispaced", "acceleration": 3, "calibration": 16, "coils": 8, "noise": 0.03}
+    phantom = {"shape": [1, 96, 96], "voxel_size": [5.0, 2.4, 2.4]}
+    known, found = (
+        case(scan=scan, coils={"maps": maps}, input={"phantom": phantom}).operator.coil_maps
+        for maps in ("true", "espirit")
+    )
+    seen = found.abs().sum(0) > 0
+    alike = (known.conj() * found).sum(0).abs()[seen]
+    assert 0.2 < float(seen.float().mean()) < 0.8
+    assert float(alike.median()) > 0.97
 
 
 def test_held_out_spokes():
@@ -140,16 +173,3 @@ class TestRefusals:
     def test_two_sources(self):
         tree = {"input": {"k_space": "a.h5", "volume": "b.nii"}}
         assert "input.k_space and input.volume are both given" in self.problem(tree)
-
-
-def test_noise_scans_make_channels_alike_and_keep_the_unit():
-    generator = torch.Generator().manual_seed(0)
-    mixing = torch.eye(4, dtype=torch.complex64) + 0.3 * torch.randn(4, 4, dtype=torch.complex64, generator=generator)
-    white = torch.randn(2, 4, 4000, dtype=torch.complex64, generator=generator)
-    noise, more = 0.05 * torch.tensordot(mixing, white.movedim(1, 0), 1).movedim(1, 0)
-    data = more.reshape(4, 40, 100)
-    k, sigma = _whitened(KSpace(data, mask=torch.ones(40, 100, dtype=torch.bool), noise=noise), noise)
-    flat = k.data.flatten(1)
-    covariance = flat @ flat.mH / (2 * flat.shape[1])
-    torch.testing.assert_close(covariance, sigma**2 * torch.eye(4, dtype=torch.complex64), atol=0.1 * sigma**2, rtol=0)
-    assert 0.02 < sigma < 0.06

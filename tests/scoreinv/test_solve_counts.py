@@ -1,0 +1,76 @@
+"""`solve` with counts of an emitter: what cannot be meant is refused, in one sentence."""
+
+import pytest
+import torch
+
+from scoreinv import solve
+from scoreinv.operators import PET, ListModePET, PETScanner, Poisson, Sinogram, Volume
+from scoreinv.priors import GaussianPrior, IntensityMap
+
+SCANNER, SINOGRAM, VOLUME = PETScanner.demo(2), Sinogram(61, 1), Volume((3, 8, 8), (5, 20, 20))
+OPERATOR = PET(SCANNER, VOLUME, sinogram=SINOGRAM)
+PRIOR = GaussianPrior(torch.ones(VOLUME.shape), 0.25)
+COUNTS = torch.poisson(0.05 * OPERATOR.forward(torch.ones(VOLUME.shape)), torch.Generator().manual_seed(0))
+
+
+def solved(operator=OPERATOR, counts=COUNTS, prior=PRIOR, method="map-em", **options):
+    return solve(operator, counts, prior, method=method, steps=3, progress=False, **options).image
+
+
+@pytest.mark.parametrize("method", ["map-em", "dds", "dps"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"counts": COUNTS - 1}, "Poisson: measurements have negative values"),
+        ({"likelihood": Poisson(1e4)}, "is at least the measurements everywhere"),
+        ({"counts": 0 * COUNTS, "likelihood": Poisson(0.1)}, "is at least the measurements everywhere"),
+        ({"operator": PET(SCANNER, VOLUME, normalisation=torch.zeros(1), sinogram=SINOGRAM)}, "no counts of any image"),
+        (
+            {
+                "operator": PET(
+                    SCANNER, VOLUME, normalisation=(torch.arange(61) > 30).float()[:, None, None], sinogram=SINOGRAM
+                )
+            },
+            "measurements have counts where neither image nor background can give any",
+        ),
+        (
+            {"operator": ListModePET(OPERATOR, torch.zeros(0, 3, dtype=torch.int64)), "counts": torch.ones(0)},
+            "gives no counts of any image; check normalisation, volume and, in list mode, events",
+        ),
+    ],
+)
+def test_impossible_counts_are_refused(method, change, message):
+    with pytest.raises(ValueError, match=message):
+        solved(**change, method=method)
+
+
+def test_counts_that_are_not_whole_are_mentioned(caplog):
+    assert torch.isfinite(solved(counts=0.5 * COUNTS)).all()
+    assert "measurements are not whole numbers" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["map-em", "dds"])
+def test_an_empty_scan_pulls_a_prior_of_known_scale_down_and_tells_none_to_another(method):
+    empty = solved(counts=0 * COUNTS, method=method)
+    assert float(empty.mean()) < float(solved(method=method).mean()) < 1.5
+    unscaled = PRIOR.scaled(IntensityMap(percentile=99))
+    with pytest.raises(ValueError, match="expected"):
+        solved(counts=0 * COUNTS, method=method, prior=unscaled)
+
+
+def test_dead_lines_without_counts_do_not_matter():
+    alive = (torch.arange(61) > 30).float()[:, None, None]
+    operator = PET(SCANNER, VOLUME, normalisation=alive, sinogram=SINOGRAM)
+    assert torch.isfinite(solved(operator, COUNTS * alive)).all()
+
+
+def test_events_are_counts_and_for_map_em_alone():
+    events = torch.nonzero(COUNTS)
+    binned = PET(SCANNER, VOLUME, normalisation=torch.tensor([0.003]), sinogram=SINOGRAM)  # an activity of about 1
+    operator = ListModePET(binned, events)
+    listed = solved(operator, torch.ones(len(events)))
+    binned = solved(binned, (COUNTS > 0).float())
+    assert float((listed - binned).norm() / binned.norm()) < 1e-4
+    for method in ("dds", "dps"):
+        with pytest.raises(ValueError, match="expected method='map-em' for list mode"):
+            solved(operator, torch.ones(len(events)), method=method)
