@@ -1,9 +1,12 @@
 import json
 
 import pytest
+import yaml
+from toy_training import tree
 from toys import unet
 
 from scoreinv import cli
+from scoreinv.baselines.networks import load_network
 from scoreinv.samplers import Diverged, State
 
 
@@ -125,6 +128,14 @@ def test_out_that_is_a_file_is_refused_at_once(command, tmp_path, name):
     config = () if name == "demo" else (tmp_path / "c.yaml",)
     assert "taken is a file, expected a folder" in one_line(command(name, *config, "--out", tmp_path / "taken"))
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_train_makes_the_network_that_the_model_names(command, tmp_path):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree("fbpconvnet") | {"steps": 1}))
+    status, out, _ = command("train", tmp_path / "c.yaml", "--out", tmp_path / "out")
+    assert status == 0
+    assert f"The network is in {tmp_path / 'out' / 'network'}" in out
+    assert load_network(tmp_path / "out" / "network").kind == "fbpconvnet"
 
 
 def test_folder_that_cannot_be_written_is_one_line(command, tmp_path):

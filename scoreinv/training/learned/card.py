@@ -39,7 +39,7 @@ def card(
 | source to axis, to detector | {trained.source_to_isocenter:g}, {trained.source_to_detector:g} mm |
 | field of view (z, y, x) | {z:g} x {y:g} x {x:g} mm |
 | parameters | {sum(p.numel() for p in network.parameters()):,} |
-| training | {settings.steps} steps of {settings.batch} volumes |
+| training steps, volumes in each | {settings.steps}, {settings.batch} |
 
 Research use, not a medical device.
 
