@@ -123,3 +123,17 @@ class LinesOfResponse:
     @cached_property
     def _planes(self) -> list[list[tuple[int, int]]]:
         return self.sinogram.planes(self.scanner)
+
+
+def check_events(name: str, events: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise TypeError or ValueError unless events, (events, axes) whole numbers, are bins of a sinogram of `shape`."""
+    if events.is_floating_point() or events.is_complex() or events.dtype == torch.bool:
+        raise TypeError(f"{name}: events are {events.dtype}, expected whole numbers, the bins of each event")
+    if events.ndim != 2 or events.shape[1] != len(shape):
+        raise ValueError(f"{name}: events have shape {tuple(events.shape)}, expected (events, {len(shape)})")
+    for axis, size in enumerate(shape):
+        if len(events) and not 0 <= int(events[:, axis].min()) <= int(events[:, axis].max()) < size:
+            raise ValueError(
+                f"{name}: column {axis} of events runs from {int(events[:, axis].min())} to "
+                f"{int(events[:, axis].max())}, expected 0 to {size - 1} as in the sinogram {shape}"
+            )

@@ -11,6 +11,7 @@ from torch import Tensor
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.line_transform import EventTransform
 from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.lines import check_events
 from scoreinv.operators.pet import PET
 
 _EVENTS = 1 << 20  # at a time; the ends of their lines take 56 bytes each
@@ -38,17 +39,7 @@ class ListModePET(LinearOperator):
     counts = True
 
     def __init__(self, operator: PET, events: Tensor) -> None:
-        axes = len(operator.out_shape)
-        if events.is_floating_point() or events.is_complex() or events.dtype == torch.bool:
-            raise TypeError(f"ListModePET: events are {events.dtype}, expected whole numbers, the bins of each event")
-        if events.ndim != 2 or events.shape[1] != axes:
-            raise ValueError(f"ListModePET: events have shape {tuple(events.shape)}, expected (events, {axes})")
-        for axis, size in enumerate(operator.out_shape):
-            if len(events) and not 0 <= int(events[:, axis].min()) <= int(events[:, axis].max()) < size:
-                raise ValueError(
-                    f"ListModePET: column {axis} of events runs from {int(events[:, axis].min())} to "
-                    f"{int(events[:, axis].max())}, expected 0 to {size - 1} as in the sinogram {operator.out_shape}"
-                )
+        check_events("ListModePET", events, operator.out_shape)
         super().__init__(operator.in_shape, (len(events),), device="cpu")
         self.operator, self.volume, self.events = operator, operator.volume, events
         self._share = 1

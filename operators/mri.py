@@ -96,7 +96,8 @@ class CartesianMRI(_MRI):
 
     Args:
         mask: (*image), which samples are measured: truth values, or weights from 0 to 1.
-        coil_maps: (coils, *image) complex64, sensitivities on the mask's device; None for one coil of ones.
+        coil_maps: (coils, *image) complex64, sensitivities on the mask's device; None for one coil of ones. Voxels
+            where all are 0 are not seen: the adjoint leaves them 0, and a prior fills them by itself.
 
     Raises:
         ValueError: if the mask is not 2D or 3D, not within [0, 1], or samples nothing; if the coil maps are of another
@@ -165,6 +166,7 @@ class NonCartesianMRI(_MRI):
             axes: (y, x) or (z, y, x).
         image_shape: (*image).
         coil_maps: (coils, *image) complex64, sensitivities on the trajectory's device; None for one coil of ones.
+            Voxels where all are 0 are not seen, as for `CartesianMRI`.
         backend: what computes the sums: "finufft" (CPU, error 1e-6), "torchkbnufft" (any device, error about 2e-5), or
             "auto", the former where the trajectory is on the CPU and the latter elsewhere.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scoreinv.operators.lines import LinesOfResponse
+from scoreinv.operators.lines import LinesOfResponse, check_events
 
 _ITERATIONS = 50
 _CONVERGED = 1e-4
@@ -28,15 +28,17 @@ def crystal_rates(lines: LinesOfResponse, delays: Tensor) -> Tensor:
         (rings, crystals) float32; 0 for crystals without delays.
 
     Raises:
-        ValueError: with a span, whose planes do not tell the rings; for other events; or without any.
+        TypeError: if delays are not whole numbers.
+        ValueError: with a span, whose planes do not tell the rings; for bins the lines do not have; or without delays.
 
     Casey and Hoffman 1986, J. Comput. Assist. Tomogr. 10:845; from delays by maximum likelihood: Panin et al. 2008,
     IEEE Nucl. Sci. Symp. Conf. Rec., 5212.
     """
     if lines.sinogram.span != 1:
         raise ValueError(f"crystal_rates: span is {lines.sinogram.span}, expected lines of span 1")
-    if delays.ndim != 2 or delays.shape[1] != 3 or len(delays) == 0:
-        raise ValueError(f"crystal_rates: delays have shape {tuple(delays.shape)}, expected (events, 3) with events")
+    check_events("crystal_rates", delays, lines.shape)
+    if len(delays) == 0:
+        raise ValueError("crystal_rates: there are no delays, expected at least one; randoms stay unknown without")
     rings, crystals = lines.scanner.rings, lines.scanner.crystals
     first, second = (torch.from_numpy(ends) for ends in lines.crystals)
     pairs = torch.tensor([plane[0] for plane in lines.sinogram.planes(lines.scanner)])

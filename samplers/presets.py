@@ -76,8 +76,8 @@ class Preset:
 
 
 METHODS = {
-    "dds": Preset(DDS(iterations=15), DDIM(eta=1.0)),
-    "dds-mean": Preset(DDS(iterations=15), DDIM(eta=1.0, split="dds"), edm(2.0)),
+    "dds": Preset(DDS(iterations=15, tolerance=1e-2), DDIM(eta=1.0)),
+    "dds-mean": Preset(DDS(iterations=15, tolerance=1e-2), DDIM(eta=1.0, split="dds"), edm(2.0)),
     "dps": Preset(DPS(), DDIM(eta=1.0)),
     "pigdm": Preset(PiGDM("jacobian"), DDIM(eta=1.0)),
     "mcg": Preset(MCG(), Ancestral()),

@@ -18,10 +18,10 @@ from scoreinv.baselines.learned import LearnedNetwork
 from scoreinv.baselines.networks import load_network
 from scoreinv.baselines.networks import reconstruct as reconstruct_learned
 from scoreinv.cases import Case, load_case
-from scoreinv.config import RunSettings, Sampling, dump_settings, read_tree
+from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
-from scoreinv.samplers import DDIM, METHODS, presets
+from scoreinv.samplers import DDIM, METHODS, presets, schedules
 from scoreinv.samplers.guidance import DDS
 from scoreinv.solve import solve
 
@@ -46,7 +46,8 @@ def run(
 
     # The input comes first: where it cannot be read, the results of an earlier run stay.
     case = load_case(settings)
-    prior = load_prior(settings.sampling.prior) if set(settings.methods) & set(METHODS) else None
+    sampled = any(hot_start(method)[1] in METHODS for method in settings.methods)
+    prior = load_prior(settings.sampling.prior) if sampled else None
     networks = _networks(settings, case)
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out)
@@ -60,11 +61,14 @@ def run(
     metrics: dict[str, dict[str, float]] = {}
     for method in settings.methods:
         begun = time.perf_counter()
+        start, _ = hot_start(method)
         if method in networks:
             images[method] = reconstruct_learned(networks[method], case.operator, case.measurements)
         else:
-            images[method] = reconstruct(method, case, prior, settings.sampling, out, progress)
-        row = {"seconds": time.perf_counter() - begun}
+            first = None if start is None else images[start]
+            images[method] = reconstruct(method, case, prior, settings.sampling, out, progress, first)
+        spent = time.perf_counter() - begun
+        row = {"seconds": spent if start is None else spent + metrics[start]["seconds"]}
         write_image(out / f"{method}.nii.gz", case.placed(images[method]))
         if case.reference is not None:
             pair = images[method], case.reference, case.scale
@@ -109,8 +113,20 @@ def _remove_earlier(out: Path) -> None:
                 folder.rmdir()
 
 
-def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling, out: Path, progress: bool) -> Tensor:
-    """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<method>/`."""
+def reconstruct(
+    name: str,
+    case: Case,
+    prior: Prior | None,
+    sampling: Sampling,
+    out: Path,
+    progress: bool,
+    init: Tensor | None = None,
+) -> Tensor:
+    """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<name>/`.
+
+    A sampler may start from an image of that shape, `init`, noised to `sampling.start_sigma`.
+    """
+    _, method = hot_start(name)
     if method not in METHODS:
         baseline: Callable[..., Tensor] = getattr(baselines, method)
         told = "likelihood" in inspect.signature(baseline).parameters
@@ -124,7 +140,9 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         guidance = replace(guidance, iterations=sampling.iterations)
     if sampling.split is not None and isinstance(stepper, DDIM):
         stepper = replace(stepper, split=sampling.split)
-    highest = None if sampling.sigma_max is None else sampling.sigma_max / prior.data_std
+    schedule = None if sampling.sigma_max is None else presets.edm(sampling.sigma_max / prior.data_std)
+    if init is not None:
+        schedule = _from(sampling.start_sigma, schedule or METHODS[method].schedule)
     result = solve(
         case.operator,
         case.measurements,
@@ -134,16 +152,22 @@ def reconstruct(method: str, case: Case, prior: Prior | None, sampling: Sampling
         steps=sampling.steps,
         guidance=guidance,
         stepper=stepper,
-        schedule=None if highest is None else presets.edm(highest)(sampling.steps, prior),
+        schedule=None if schedule is None else schedule(sampling.steps, prior),
         samples=sampling.samples,
         seed=sampling.seed,
+        init=init,
         slice_axis=0 if sampling.axes == "auto" else sampling.axes[0],
         max_slices=sampling.max_slices,
         coupling="auto" if sampling.coupling == "auto" else None,
         progress=progress,
     )
-    result.save(out / method, case.placed)
+    result.save(out / name, case.placed)
     return result.mean
+
+
+def _from(start_sigma: float, schedule: presets.Schedule) -> presets.Schedule:
+    """The part of a schedule below the level of a hot start."""
+    return lambda steps, prior: schedules.start_at(schedule(steps, prior), start_sigma)
 
 
 def _told(prior: Prior, case: Case, sampling: Sampling) -> Prior:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from scoreinv.operators import Gaussian, Likelihood, LinearOperator, ListModePET, Poisson, Stack
 from scoreinv.operators.em import em_step, em_subsets, uniform_image
-from scoreinv.priors import IntensityMap, Prior, SliceWise
+from scoreinv.priors import IntensityMap, NonNegative, Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
 from scoreinv.samplers import (
     METHODS,
@@ -64,7 +64,8 @@ def solve(
     Args:
         operator: the scanner, image -> expected data.
         measurements: `operator.out_shape`, on the device to compute on.
-        prior: of images or of their slices; a 2D prior is lifted to a volume slice by slice.
+        prior: of images or of their slices; a 2D prior is lifted to a volume slice by slice. With Poisson counts its
+            estimates are taken for activity, `NonNegative`.
         likelihood: noise model; None means Gaussian with sigma = 0.01 rms(measurements), or Poisson counts without
             background where the operator measures counts, which is logged.
         method: name of a preset, one of `METHODS`; the parts below replace its own.
@@ -104,7 +105,8 @@ def solve(
     if init is not None and isinstance(stepper, TwistedSMC):
         raise ValueError("solve: TwistedSMC starts its particles from noise alone, got init; leave it out")
     coupling = _couple(coupling, preset, guidance, lifted, operator)
-    problem = Problem(operator, measurements, likelihood, lifted, coupling)
+    seen = NonNegative(lifted) if isinstance(likelihood, Poisson) else lifted
+    problem = Problem(operator, measurements, likelihood, seen, coupling)
     sigmas = preset.schedule(steps, lifted) if schedule is None else schedules.check(schedule)
     first = None if init is None else _check_init(operator, init, lifted)
 

@@ -54,3 +54,22 @@ class Columns(LinearOperator):
 
     def _phase(self, dtype):
         return torch.tensor(0.6 + 0.8j if dtype.is_complex else 1.0, dtype=dtype)
+
+
+class Rows(LinearOperator):
+    """A matrix >= 0 whose rows are views."""
+
+    counts = True
+
+    def __init__(self, matrix):
+        super().__init__((matrix.shape[1],), (matrix.shape[0],))
+        self.matrix = matrix
+
+    def _apply(self, x):
+        return x @ self.matrix.mT
+
+    def _adjoint(self, y):
+        return y @ self.matrix
+
+    def subset(self, i, n):
+        return Rows(self.matrix[i::n])

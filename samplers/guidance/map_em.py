@@ -38,7 +38,7 @@ class MAPEM(Guidance):
         subsets: n, of the views; more than 1 need an operator with views. None takes as many as `osem` does.
     """
 
-    iterations: int = 4
+    iterations: int = 8
     subsets: int | None = None
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ def asd_pocs(
         measurements: line integrals y, (views, v, u), dimensionless.
         likelihood: noise of the data, whose masked data pull at nothing; None means sigma = 0.01 rms(y).
         tolerance: of the residual, in units of the noise that is to be expected in it.
-        iterations: two forward and one adjoint each.
+        iterations: one adjoint and at most two forward each.
 
     Returns:
         (z, y, x), 1/mm, after the last sweep. Voxels that no ray crosses are what total variation makes of them.

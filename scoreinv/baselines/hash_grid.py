@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Of the coordinates (z, y, x); Müller et al. 2022, eq. 4, with the first left at 1 as there.
-_PRIMES = (2_654_435_761, 805_459_861, 1)
-_SPREAD = 1e-4  # of the features before training, as published
+_PRIMES = (805_459_861, 2_654_435_761, 1)  # of the coordinates (z, y, x); Müller et al. 2022, eq. 4
+_SPREAD = 0.1  # of the features before training; published is 1e-4
 
 
 class HashGrid(nn.Module):

@@ -17,7 +17,7 @@ from scoreinv.operators.linear import LinearOperator
 _LEVELS = 8
 _COARSEST, _FINEST = 8.0, 1.0  # spacing of the lattices, smallest edges of a voxel
 _WIDTH = 32  # of the network's two hidden layers
-_LEARNING_RATE, _RATE_LEFT = 1e-2, 0.01  # of Adam, and the part of it that is left in the end
+_LEARNING_RATE, _RATE_LEFT = 1e-2, 0.05  # of Adam, and the part of it that is left in the end
 _CHUNK = 2**18  # points evaluated at once
 
 
@@ -58,7 +58,7 @@ def naf(
     *,
     iterations: int = 1500,
     rays: int = 1024,
-    samples: int = 64,
+    samples: int | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Neural attenuation field: min over its weights of the mean squared error of line integrals.
@@ -71,7 +71,7 @@ def naf(
         measurements: line integrals (views, v, u), dimensionless.
         iterations: steps of Adam.
         rays: of each step.
-        samples: points on each ray.
+        samples: points on each ray; None takes one a voxel of the usual length within the box.
         seed: of weights, rays and points; the same seed gives the same image on one machine.
 
     Returns:
@@ -85,7 +85,7 @@ def naf(
     """
     if not isinstance(operator, ConeBeamCT | ParallelBeamCT):
         raise TypeError(f"naf: operator is {operator}, expected ConeBeamCT or ParallelBeamCT")
-    if min(iterations, rays, samples) < 1:
+    if min(iterations, rays, 1 if samples is None else samples) < 1:
         raise ValueError(f"naf: iterations {iterations}, rays {rays}, samples {samples}; expected at least 1 of each")
     check_measurements("naf", operator, measurements)
     lines = RaySamples(operator.geometry.rays(operator.volume), operator.volume)
@@ -93,6 +93,7 @@ def naf(
     mean = float(measured.sum() / lines.lengths.sum())
     if not mean > 0:
         raise ValueError("naf: the mean of the line integrals is not above 0, expected attenuation; check their sign")
+    samples = samples or math.ceil(float(lines.lengths.median()) / min(operator.volume.voxel_size))
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         field = AttenuationField(operator.volume, mean)

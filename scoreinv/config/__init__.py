@@ -11,7 +11,7 @@ from scoreinv.config.ct import CTSettings
 from scoreinv.config.loading import ConfigError, dump_settings, load_settings, overridden, read_tree, resolve
 from scoreinv.config.mri import MRISettings
 from scoreinv.config.pet import PETSettings
-from scoreinv.config.sampling import RunSettings, Sampling
+from scoreinv.config.sampling import RunSettings, Sampling, hot_start
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
@@ -50,6 +50,7 @@ __all__ = [
     "RunSettings",
     "Sampling",
     "dump_settings",
+    "hot_start",
     "load_run",
     "load_settings",
     "load_training",

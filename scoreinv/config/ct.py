@@ -23,7 +23,7 @@ class Phantom(Section):
 class Input(Section):
     """What to reconstruct: one of the files, or else the phantom."""
 
-    volume: Path | None = Field(None, description="CT in HU (NIfTI or MHA), scanned in simulation")
+    volume: Path | None = Field(None, description="CT in HU (NIfTI, MHA, or a folder of DICOM), scanned in simulation")
     projections: Path | None = Field(None, description="HDF5 file of measured projections and their geometry")
     data_exchange: Path | None = Field(None, description="DataExchange HDF5 file of a parallel-beam scan")
     phantom: Phantom = Phantom()

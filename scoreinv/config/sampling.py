@@ -34,6 +34,11 @@ class Sampling(Section):
         description="of DDIM steppers: ddim samples the posterior, dds comes nearer to its mean with few iterations; "
         "None leaves the method's",
     )
+    start_sigma: PositiveFloat = Field(
+        0.2,
+        description="of methods a+b: noise that is added to the image of a, from where b goes on; network units, about "
+        "as large as the error of that image",
+    )
     reference: Path | None = Field(
         None,
         description="image of another contrast on the same grid (NIfTI or MHA), which a prior trained for it is told",
@@ -46,8 +51,17 @@ class Sampling(Section):
     )
 
 
+def hot_start(name: str) -> tuple[str | None, str]:
+    """What a sampler starts from, and the sampler, of a method named `start+sampler`; any other starts from nothing."""
+    start, _, sampler = name.rpartition("+")
+    return start or None, sampler
+
+
 class RunSettings(Section):
-    """One scan reconstructed by several methods."""
+    """One scan reconstructed by several methods.
+
+    A method `a+b` is sampler b started from the image of method a, which stands before it in the list.
+    """
 
     BASELINES: ClassVar[tuple[str, ...]]
 
@@ -71,7 +85,13 @@ class RunSettings(Section):
     @classmethod
     def _known(cls, methods: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         known = [*METHODS, *cls.BASELINES, *info.data.get("networks", ())]
-        for name in methods:
+        for k, whole in enumerate(methods):
+            start, name = hot_start(whole)
+            if start is not None and (start not in methods[:k] or name not in METHODS):
+                raise ValueError(
+                    f"{whole!r} starts a sampler from an image; expected {start!r} listed before it, and a sampler "
+                    "after the +"
+                )
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {known}"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreinv.io.atomic import check_exists
-from scoreinv.operators.lines import LinesOfResponse
+from scoreinv.operators.lines import LinesOfResponse, check_events
 from scoreinv.operators.scanner import PETScanner, Sinogram
 
 _ADDRESSED = Sinogram(radial_bins=344, max_ring_difference=60)
@@ -98,7 +98,11 @@ def histogram(events: Tensor, shape: tuple[int, ...]) -> Tensor:
     Args:
         events: (events, axes) whole numbers within the shape.
         shape: of the sinogram, such as `LinesOfResponse.shape`.
+
+    Raises:
+        TypeError, ValueError: for other numbers, or events outside the shape.
     """
+    check_events("histogram", events, shape)
     flat = torch.zeros(len(events), dtype=torch.int64)
     for axis, size in enumerate(shape):
         flat = flat * size + events[:, axis]

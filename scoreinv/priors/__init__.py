@@ -5,6 +5,7 @@ from scoreinv.priors.gaussian import GaussianPrior
 from scoreinv.priors.intensity import IntensityMap
 from scoreinv.priors.mixture import GaussianMixturePrior
 from scoreinv.priors.network import NetworkPrior
+from scoreinv.priors.nonnegative import NonNegative
 from scoreinv.priors.parametrisation import EDM, VE, VP, Parametrisation
 from scoreinv.priors.planes import PerpendicularPlanes
 from scoreinv.priors.slicewise import SliceWise
@@ -19,6 +20,7 @@ __all__ = [
     "GaussianPrior",
     "IntensityMap",
     "NetworkPrior",
+    "NonNegative",
     "Parametrisation",
     "PerpendicularPlanes",
     "Prior",

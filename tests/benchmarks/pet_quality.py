@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from scoreinv import load_prior, solve
@@ -39,6 +40,7 @@ SEEDS = (1, 2, 3)
 PASSES = (1, 2, 3, 4, 6, 8)
 STRENGTHS = (0.75, 1.5, 3.0, 6.0, 12.0)
 REALISATIONS = 10
+SEEN = 5 / 2.355  # mm, standard deviation: lesions are as sharp as the images they are added to
 LINES = Lines(max_ring_difference=4, span=3)
 SAMPLER = {"method": "map-em", "steps": 24, "progress": False}
 Lesions = list[tuple[Tensor, Tensor]]
@@ -63,7 +65,9 @@ def with_lesions(activity: Tensor, voxel_size: tuple[float, float, float], seed:
         background = float(activity[shell].mean())
         if float((activity[shell] > 0.3 * background).float().mean()) < 0.95:
             continue
-        soft = ((radius - distance) / 2 + 0.5).clamp(0, 1)
+        soft = torch.from_numpy(
+            gaussian_filter(lesion.numpy().astype(np.float32), [SEEN / size for size in voxel_size])
+        )
         result += soft * (3 * background - result).clamp(min=0)
         lesions.append((lesion, shell))
         centres.append(centre)

@@ -32,5 +32,12 @@ def test_a_span_does_not_tell_the_rings():
     lines = LinesOfResponse(PETScanner.demo(4), Sinogram(61, 2, 3))
     with pytest.raises(ValueError, match="span is 3"):
         crystal_rates(lines, torch.zeros(3, 3, dtype=torch.int64))
-    with pytest.raises(ValueError, match="with events"):
+    with pytest.raises(ValueError, match="there are no delays"):
         crystal_rates(LINES, torch.zeros(0, 3, dtype=torch.int64))
+
+
+def test_delays_outside_the_lines_are_refused():
+    with pytest.raises(ValueError, match="column 0 of events runs from -1 to -1, expected 0 to 60"):
+        crystal_rates(LINES, torch.tensor([[-1, 0, 0]]))
+    with pytest.raises(TypeError, match="expected whole numbers"):
+        crystal_rates(LINES, torch.ones(3, 3))

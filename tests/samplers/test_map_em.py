@@ -2,33 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toys import Dense
+from toys import Dense, Rows
 
 from scoreinv import solve
-from scoreinv.operators import Gaussian, LinearOperator, Poisson
+from scoreinv.operators import Gaussian, Poisson
 from scoreinv.operators.em import em_subsets
 from scoreinv.priors import GaussianPrior, IntensityMap
 from scoreinv.samplers import Problem, RDPz, TVz
 from scoreinv.samplers.guidance import MAPEM
-
-
-class Rows(LinearOperator):
-    """A matrix >= 0 whose rows are views."""
-
-    counts = True
-
-    def __init__(self, matrix):
-        super().__init__((matrix.shape[1],), (matrix.shape[0],))
-        self.matrix = matrix
-
-    def _apply(self, x):
-        return x @ self.matrix.mT
-
-    def _adjoint(self, y):
-        return y @ self.matrix
-
-    def subset(self, i, n):
-        return Rows(self.matrix[i::n])
 
 
 @pytest.fixture

@@ -61,6 +61,8 @@ def test_histogram_counts_events():
     assert counts[0, 1, 0] == 1
     assert counts.sum() == 3
     assert histogram(events[:0], (2, 2, 3)).sum() == 0
+    with pytest.raises(ValueError, match="column 2 of events runs from 0 to 2, expected 0 to 1"):
+        histogram(events, (2, 2, 2))
 
 
 def test_bad_files_are_refused(tmp_path):
