@@ -14,7 +14,7 @@ from scoreinv.operators.em import EMSubset, default_subsets, em_subsets
 from scoreinv.samplers.coupling import SmoothCoupling
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.noise import Noise
-from scoreinv.samplers.settings import within
+from scoreinv.samplers.settings import positive, within
 from scoreinv.samplers.state import Estimate, Problem
 
 FLOOR = 1e-3  # of the intensity scale: EM never leaves 0
@@ -33,16 +33,22 @@ class MAPEM(Guidance):
     smooth coupling such as RDPz enters by its parabola at x, which moves a and adds to beta; the root stays one. Of any
     other the prox is taken at the end.
 
+    r takes the error of x0 for white. Where it is not, r understates the parts that vary slowly, those that counts know
+    best, and steppers that keep nothing of z but x0 (`split="dds"`) never get them back: then a `slack` above 1 does.
+
     Args:
         iterations: sub-iterations a level, one subset each.
         subsets: n, of the views; more than 1 need an operator with views. None takes as many as `osem` does.
+        slack: factor on r.
     """
 
     iterations: int = 8
     subsets: int | None = None
+    slack: float = 1.0
 
     def __post_init__(self) -> None:
         within(self, 1, math.inf, "iterations")
+        positive(self, "slack")
         if self.subsets is not None:
             within(self, 1, math.inf, "subsets")
 
@@ -52,10 +58,11 @@ class MAPEM(Guidance):
         n = len(parts)
         x0 = problem.prior.denoise(z, sigma)
         anchor = intensity.to_image(x0).clamp(min=0)
+        r = self.slack * problem.prior.error(sigma)
         x = anchor.clamp(min=FLOOR * intensity.scale)
         first = history.get("subset", 0)
         for k in range(first, first + self.iterations):
-            x = _positive_root(parts[k % n], x, *_parabola(x, anchor, sigma, problem), n)
+            x = _positive_root(parts[k % n], x, *_parabola(x, anchor, r, problem), n)
         history["subset"] = (first + self.iterations) % n
         guided = intensity.to_network(x)
         if not isinstance(problem.coupling, SmoothCoupling):
@@ -75,9 +82,9 @@ class MAPEM(Guidance):
         return parts
 
 
-def _parabola(x: Tensor, anchor: Tensor, sigma: float, problem: Problem) -> tuple[Tensor, Tensor]:
+def _parabola(x: Tensor, anchor: Tensor, r: float, problem: Problem) -> tuple[Tensor, Tensor]:
     """(a, beta) of beta |x - a|^2 / 2: the anchor's and the parabola above a smooth coupling at x, together."""
-    scale, r = problem.prior.intensity.scale, problem.prior.error(sigma)
+    scale = problem.prior.intensity.scale
     beta = torch.full_like(x, 1 / (scale * r) ** 2)
     if not isinstance(problem.coupling, SmoothCoupling):
         return anchor, beta

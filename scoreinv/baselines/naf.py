@@ -18,6 +18,7 @@ _LEVELS = 8
 _COARSEST, _FINEST = 8.0, 1.0  # spacing of the lattices, smallest edges of a voxel
 _WIDTH = 32  # of the network's two hidden layers
 _LEARNING_RATE, _RATE_LEFT = 1e-2, 0.05  # of Adam, and the part of it that is left in the end
+_SAMPLES = 3  # a voxel
 _CHUNK = 2**18  # points evaluated at once
 
 
@@ -71,7 +72,8 @@ def naf(
         measurements: line integrals (views, v, u), dimensionless.
         iterations: steps of Adam.
         rays: of each step.
-        samples: points on each ray; None takes one a voxel of the usual length within the box.
+        samples: points on each ray; None takes three a voxel along the usual length within the box. Edges between
+            points are noise to the fit, which blurs where there are few.
         seed: of weights, rays and points; the same seed gives the same image on one machine.
 
     Returns:
@@ -93,7 +95,8 @@ def naf(
     mean = float(measured.sum() / lines.lengths.sum())
     if not mean > 0:
         raise ValueError("naf: the mean of the line integrals is not above 0, expected attenuation; check their sign")
-    samples = samples or math.ceil(float(lines.lengths.median()) / min(operator.volume.voxel_size))
+    if samples is None:
+        samples = math.ceil(_SAMPLES * float(lines.lengths.median()) / min(operator.volume.voxel_size))
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         field = AttenuationField(operator.volume, mean)

@@ -37,7 +37,8 @@ def test_an_image_of_the_scale_and_phase_of_the_truth_comes_out(method, scan):
 def test_rescaling_data_rescales_the_image(method, scale, scan):
     operator, _, y = scan
     plain = method(operator, y)
-    assert float((method(operator, scale * y) / scale - plain).norm() / plain.norm()) < 2e-3
+    # Strengths follow from noise that is estimated by iterations.
+    assert float((method(operator, scale * y) / scale - plain).norm() / plain.norm()) < 5e-3
 
 
 @pytest.mark.parametrize("method", [cg_sense, cgls, l1_wavelet, tv])
