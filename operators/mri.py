@@ -6,6 +6,7 @@ fully sampled data have the image's norm and operators of different samplings co
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from scoreinv.operators._toeplitz import Toeplitz
 from scoreinv.operators.coils import rss
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.solvers import Map
+
+log = logging.getLogger("scoreinv")
 
 CHUNK = 2**21  # complex numbers of coil images at a time; malloc asks for fresh pages, slowly, beyond 32 MiB
 _LEAST_RESPONSE = 0.5  # of the mean over frequencies, when A^H A is approximated
@@ -256,6 +259,12 @@ def _check_trajectory(trajectory: Tensor, image_shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"NonCartesianMRI: trajectory goes up to {furthest:.6g}, expected rad per voxel within [-pi, pi]; multiply "
             "cycles per field of view by 2 pi / n, and 1/m by 2 pi times the voxel size in m"
+        )
+    if furthest <= 0.5:
+        log.warning(
+            "NonCartesianMRI: trajectory goes up to %.3g, a sixth of the way to pi and less; expected rad per voxel, "
+            "multiply cycles per voxel by 2 pi",
+            furthest,
         )
 
 

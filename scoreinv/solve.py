@@ -256,6 +256,8 @@ def _at_scale(prior: Prior, operator: LinearOperator, measurements: Tensor, like
     """
     if prior.intensity.fixed:
         return prior
+    if not bool(measurements.any()):
+        raise ValueError(f"solve: measurements are all zero; expected data, in which {prior} can find its scale")
     if isinstance(likelihood, Poisson):
         first = _expected_image(operator, measurements, likelihood)
     else:

@@ -84,9 +84,7 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
         image = read_image(source.volume)
         if float(image.data.min()) < 0:
             raise ValueError(f"input.volume: {source.volume} holds negative values, expected activity >= 0")
-        mu = body_of_water(image)
-    if source.attenuation is not None:
-        mu = _mu_map(source, tuple(image.data.shape))
+        mu = body_of_water(image) if source.attenuation is None else _mu_map(source, image.volume)
     if source.slices is None:
         return image, mu
     first, last = source.slices
@@ -117,17 +115,18 @@ def body_of_water(image: Image) -> Tensor:
     return WATER * (smooth > 0.01 * np.percentile(smooth.numpy(), 99)).to(torch.float32)
 
 
-def _mu_map(source: Input, shape: tuple[int, ...]) -> Tensor:
+def _mu_map(source: Input, grid: Volume) -> Tensor:
     from scoreinv.io import read_image
 
     assert source.attenuation is not None
-    found = read_image(source.attenuation).data
-    if tuple(found.shape) != shape:
+    found = read_image(source.attenuation)
+    if tuple(found.data.shape) != grid.shape or not np.allclose(found.voxel_size, grid.voxel_size, rtol=1e-2):
         raise ValueError(
-            f"input.attenuation: {source.attenuation} has shape {tuple(found.shape)}, expected that of the image, "
-            f"{shape}; resample it onto the same grid"
+            f"input.attenuation: {source.attenuation} has shape {tuple(found.data.shape)} and voxels of "
+            f"{found.voxel_size} mm, expected those of the image, {grid.shape} and {grid.voxel_size}; resample it onto "
+            "the same grid"
         )
-    return found
+    return found.data
 
 
 def scanner_around(volume: Volume) -> PETScanner:
@@ -190,7 +189,7 @@ def _list_mode(settings: PETSettings) -> Case:
     operator = PET(
         scanner,
         volume,
-        attenuation=None if source.attenuation is None else _mu_map(source, volume.shape),
+        attenuation=None if source.attenuation is None else _mu_map(source, volume),
         normalisation=lines.products(efficiencies) / lines.multiplicity,
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=sinogram,
@@ -226,7 +225,7 @@ def _sinogram(settings: PETSettings) -> Case:
     operator = PET(
         prompts.scanner,
         volume,
-        attenuation=None if source.attenuation is None else _mu_map(source, volume.shape),
+        attenuation=None if source.attenuation is None else _mu_map(source, volume),
         normalisation=others.get("efficiencies"),
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,

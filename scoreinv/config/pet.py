@@ -100,7 +100,8 @@ class PETSettings(RunSettings):
             why = "the input is measured, and its file knows the scan"
         else:
             unused["grid"] = self.grid, tuple(Grid.model_fields)
-            unused["input"] = source, ("background", "efficiencies")
+            # The phantom knows its own mu-map.
+            unused["input"] = source, ("background", "efficiencies", *(() if source.volume else ("attenuation",)))
             why = "the input is scanned in simulation"
         for name, (section, keys) in unused.items():
             for key in keys:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoreinv.operators import NonCartesianMRI, Stack
+from scoreinv.operators import NonCartesianMRI, Stack, trajectories
 from scoreinv.operators._nufft import engine
 
 
@@ -18,7 +18,7 @@ def random(shape, seed=0):
 
 def anywhere(shots, samples, d, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return (2 * torch.rand(shots, samples, d, generator=generator) - 1) * torch.pi
+    return (2 * torch.rand(shots, samples, d, generator=generator) - 1) * math.pi
 
 
 def relative(got, wanted):
@@ -176,7 +176,7 @@ def test_frames_with_their_own_trajectories_are_stacked():
 
 def test_cartesian_positions_keep_the_norm():
     n = 10
-    lines = 2 * torch.pi / n * (torch.arange(n) - n // 2)
+    lines = 2 * math.pi / n * (torch.arange(n) - n // 2)
     grid = torch.stack(torch.meshgrid(lines, lines, indexing="ij"), -1)
     operator, x = NonCartesianMRI(grid, (n, n)), random((n, n))
     assert float(operator(x).norm()) == pytest.approx(float(x.norm()), rel=1e-5)
@@ -237,7 +237,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "error", "says"),
         [
-            (lambda t: 1.01 * t / t.abs().max() * torch.pi, ValueError, r"up to 3\.17301, .*\[-pi, pi\]; multiply"),
+            (lambda t: 1.01 * t / t.abs().max() * math.pi, ValueError, r"up to 3\.17301, .*\[-pi, pi\]; multiply"),
             (lambda t: 300 * t, ValueError, "2 pi times the voxel size in m"),
             (lambda t: t * torch.nan, ValueError, "NaN or Inf"),
             (lambda t: t[0], ValueError, r"\(9, 2\), expected \(shots, samples, 2\)"),
@@ -252,8 +252,8 @@ class TestRefusals:
             NonCartesianMRI(change(anywhere(7, 9, 2)), (8, 8))
 
     def test_float32_pi_is_within_range(self):
-        assert float(torch.tensor(torch.pi, dtype=torch.float32)) > math.pi  # float32 rounds it up
-        assert NonCartesianMRI(torch.full((1, 1, 2), torch.pi), (8, 8)).out_shape == (1, 1, 1)
+        assert float(torch.tensor(math.pi, dtype=torch.float32)) > math.pi  # float32 rounds it up
+        assert NonCartesianMRI(torch.full((1, 1, 2), math.pi), (8, 8)).out_shape == (1, 1, 1)
 
     def test_images_of_other_ranks(self):
         with pytest.raises(ValueError, match=r"image_shape is \(8,\), expected"):
@@ -279,3 +279,12 @@ class TestRefusals:
     def test_measurements_name_their_axes(self):
         with pytest.raises(ValueError, match=r"axes are \(coils, shots, samples\)"):
             OPERATORS["2D, even", "finufft"].adjoint(random((3, 9, 7)))
+
+
+def test_trajectories_in_cycles_are_warned_of(caplog):
+    cycles = trajectories.radial(8, 32) / (2 * math.pi)
+    NonCartesianMRI(cycles, (16, 16))
+    assert "goes up to 0.5" in caplog.text
+    caplog.clear()
+    NonCartesianMRI(2 * math.pi * cycles, (16, 16))
+    assert not caplog.text

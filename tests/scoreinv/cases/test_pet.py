@@ -85,6 +85,9 @@ def test_a_mu_map_is_that_of_its_file(patient, tmp_path):
     write_image(tmp_path / "mu.nii.gz", Image(mu[1:], SIZE))
     with pytest.raises(ValueError, match=r"mu.nii.gz has shape \(3, 32, 32\)"):
         case(input={"volume": path, "attenuation": tmp_path / "mu.nii.gz"}, lines=EXACT)
+    write_image(tmp_path / "mu.nii.gz", Image(mu, (4.0, 3.0, 3.0)))
+    with pytest.raises(ValueError, match=r"voxels of \(4.0, 3.0, 3.0\) mm, expected"):
+        case(input={"volume": path, "attenuation": tmp_path / "mu.nii.gz"}, lines=EXACT)
 
 
 def test_negative_activity_is_refused(patient):
