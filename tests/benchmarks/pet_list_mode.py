@@ -33,16 +33,18 @@ def reconstructions(case: Case) -> dict[str, Tensor]:
         ("mlem", lambda: osem(case.operator, case.measurements, iterations=ITERATIONS, subsets=1, **known)),
         (
             "map-em",
-            lambda: solve(
-                case.operator,
-                case.measurements,
-                load_prior("pet-128"),
-                method="map-em",
-                guidance=MAPEM(2, subsets=1, slack=3.0),
-                steps=STEPS,
-                progress=False,
-                **known,
-            ).mean,
+            lambda: (
+                solve(
+                    case.operator,
+                    case.measurements,
+                    load_prior("pet-128"),
+                    method="map-em",
+                    guidance=MAPEM(2, subsets=1, slack=3.0),
+                    steps=STEPS,
+                    progress=False,
+                    **known,
+                ).mean
+            ),
         ),
     ):
         begun = time.perf_counter()
