@@ -51,8 +51,8 @@ def modulation_transfer(
     # The noise of far bins, where an edge has nothing to say, is windowed away.
     line = line * np.hanning(len(line) + 2)[1:-1]
     padded = 4 * len(line)
-    frequencies: NDArray[np.float64] = np.fft.rfftfreq(padded, bin_width)
-    transfer: NDArray[np.float64] = np.abs(np.fft.rfft(line, padded))
+    frequencies = np.asarray(np.fft.rfftfreq(padded, bin_width), np.float64)
+    transfer = np.abs(np.fft.rfft(line, padded))
     # A mean over a bin, and the difference of two of them, each blur by a bin's width.
     transfer = transfer / transfer[0] / np.sinc(frequencies * bin_width) ** 2
     kept = frequencies <= 0.25 / bin_width
