@@ -9,7 +9,7 @@ image is T1-weighted, without noise, on the grid of the activity.
 from __future__ import annotations
 
 import numpy as np
-from pet_quality import LINES, SAMPLER, recovery, with_lesions
+from pet_quality import SAMPLER, SAMPLES, lines, recovery, with_lesions
 
 from scoreinv import load_prior, solve
 from scoreinv.attenuation import attenuation
@@ -35,13 +35,13 @@ def main() -> None:
             tissues = head(9000 + number, SHAPE, SIZE)
             mr = contrast(tissues, "t1", 9000 + number)
             truth, lesions = with_lesions(head_uptake(tissues, 9000 + number), SIZE, number)
-            case = simulate(Image(truth, SIZE), attenuation(tissues), Scan(counts=counts), LINES)
+            case = simulate(Image(truth, SIZE), attenuation(tissues), Scan(counts=counts), lines())
             scan, known = (case.operator, case.measurements), {"likelihood": case.likelihood}
             images = {
                 "bsrem": bsrem(*scan, strength=STRENGTH, **known),
                 "bsrem, MR": bsrem(*scan, strength=STRENGTH, anatomy=mr, **known),
-                "map-em": solve(*scan, prior, **known, **SAMPLER).mean,
-                "map-em, MR": solve(*scan, prior.conditioned(mr), **known, **SAMPLER).mean,
+                "map-em": solve(*scan, prior, **known, **SAMPLER, samples=SAMPLES).mean,
+                "map-em, MR": solve(*scan, prior.conditioned(mr), **known, **SAMPLER, samples=SAMPLES).mean,
             }
             for name, image in images.items():
                 scores = psnr(image, truth, case.scale), ssim(image, truth, case.scale), recovery(image, truth, lesions)
