@@ -119,6 +119,14 @@ def import_command(
 
 
 @app.command()
+def report(folder: Annotated[Path, typer.Argument(help="of a run or a batch")], out: Out = None) -> None:
+    """Write report.html: a run's images, errors, spread, metrics and convergence, or a batch's cases, in one page."""
+    from scoreinv.report import report as write_report
+
+    typer.echo(f"Open {write_report(folder, None if out is None else _folder(out))} in a browser.")
+
+
+@app.command()
 def info() -> None:
     """Versions, bundled priors, methods and the devices at hand."""
     from scoreinv.info import describe

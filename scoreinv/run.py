@@ -104,7 +104,7 @@ def _remove_earlier(out: Path) -> None:
         return
     methods = read_tree(out / "config.yaml").get("methods", [])
     images = [f"{name}{part}.nii.gz" for name in ("reference", *methods) for part in ("", "_phase")]
-    for name in ("metrics.json", "figure.png", *images):
+    for name in ("metrics.json", "figure.png", "report.html", *images):
         (out / name).unlink(missing_ok=True)
     for folder in (out / method for method in methods):
         if folder.is_dir():

@@ -1,8 +1,16 @@
-"""How near an image is to a reference, and what a reference cannot say: sharpness, noise and contrast of a system."""
+"""How good an image is, on the scale that people read images of its modality on.
 
-from scoreinv.metrics.contrast import contrast_recovery, uniformity
-from scoreinv.metrics.noise_power import noise_power_spectrum
-from scoreinv.metrics.scales import (
+Beside a reference: `psnr`, `nrmse`, `ssim`, `vif`, `hfen`, `contrast_recovery`. Alone: `mtf_at_edge`, `noise_power`,
+`uniformity`. Masks are bool, of the image's shape, and choose the voxels that count.
+"""
+
+from scoreinv.metrics.error import nrmse, psnr
+from scoreinv.metrics.high_frequency import hfen
+from scoreinv.metrics.information import vif
+from scoreinv.metrics.noise import NoisePower, noise_power
+from scoreinv.metrics.regions import contrast_recovery, uniformity
+from scoreinv.metrics.resolution import EdgeResponse, mtf_at_edge
+from scoreinv.metrics.scale import (
     HOUNSFIELD,
     MU_WATER,
     Scale,
@@ -11,20 +19,21 @@ from scoreinv.metrics.scales import (
     to_attenuation,
     to_hu,
 )
-from scoreinv.metrics.sharpness import modulation_transfer
-from scoreinv.metrics.similarity import hfen, nrmse, psnr, ssim
-from scoreinv.metrics.vif import vif
+from scoreinv.metrics.structure import SSIM_WINDOW, ssim
 
 __all__ = [
     "HOUNSFIELD",
     "MU_WATER",
+    "SSIM_WINDOW",
+    "EdgeResponse",
+    "NoisePower",
     "Scale",
     "activities",
     "contrast_recovery",
     "hfen",
     "magnitudes",
-    "modulation_transfer",
-    "noise_power_spectrum",
+    "mtf_at_edge",
+    "noise_power",
     "nrmse",
     "psnr",
     "ssim",

@@ -35,7 +35,7 @@ from scoreinv.cases import Case
 from scoreinv.cases.pet import body_of_water, phantom, simulate
 from scoreinv.config.pet import Lines, Phantom, Scan
 from scoreinv.io import Image, read_image
-from scoreinv.metrics import psnr, ssim
+from scoreinv.metrics import contrast_recovery, psnr, ssim
 from scoreinv.priors import Prior
 
 LEVELS = (0.6, 2.5, 10.0)  # true coincidences per mm^3
@@ -80,11 +80,7 @@ def with_lesions(activity: Tensor, voxel_size: tuple[float, float, float], seed:
 
 def recovery(image: Tensor, truth: Tensor, lesions: Lesions) -> float:
     """Mean share of the lesions' contrast that came back."""
-
-    def contrast(x: Tensor, lesion: Tensor, shell: Tensor) -> float:
-        return float(x[lesion].mean() / x[shell].mean()) - 1
-
-    return float(np.mean([contrast(image, *masks) / contrast(truth, *masks) for masks in lesions]))
+    return float(np.mean([contrast_recovery(image, truth, *masks) for masks in lesions]))
 
 
 def subjects(volume: Path | None, slices: list[int] | None) -> Iterator[tuple[str, Image, Tensor, Lesions]]:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import yaml
+from toy_run import toy_run
 from toy_training import tree
 from toys import unet
 
@@ -44,7 +45,7 @@ def test_info_lists_priors_methods_and_versions(command):
 def test_help_lists_the_commands(command):
     status, out, _ = command("--help")
     assert status == 0
-    assert all(name in out for name in ("demo", "run", "train", "info"))
+    assert all(name in out for name in ("demo", "run", "train", "report", "info"))
 
 
 def test_typo_in_a_configuration_names_the_near_key(command, tmp_path):
@@ -87,6 +88,15 @@ def test_run_takes_set_and_out(command, tmp_path):
     assert status == 0, err
     assert "| fdk" in out
     assert list(json.loads((tmp_path / "out" / "metrics.json").read_text())["methods"]) == ["fdk"]
+
+
+def test_report_names_its_page(command, tmp_path):
+    toy_run(tmp_path / "run")
+    status, out, err = command("report", tmp_path / "run", "--out", tmp_path / "pages")
+    assert status == 0, err
+    assert str(tmp_path / "pages" / "report.html") in out
+    assert (tmp_path / "pages" / "report.html").is_file()
+    assert "neither" in one_line(command("report", tmp_path))
 
 
 @pytest.mark.parametrize(

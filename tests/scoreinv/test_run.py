@@ -164,6 +164,7 @@ class TestRun:
     def test_results_of_an_earlier_run_do_not_stay_beside_other_settings(self, finished, tmp_path):
         shutil.copytree(finished[0], tmp_path / "out")
         (tmp_path / "out" / "notes.txt").write_text("mine")
+        (tmp_path / "out" / "report.html").write_text("of the earlier run")
         silent(resolve(CTSettings, TINY, ["methods=[cgls]"]), tmp_path / "out")
         assert files(tmp_path / "out") == {
             *("config.yaml", "metrics.json", "figure.png", "reference.nii.gz", "cgls.nii.gz", "notes.txt")

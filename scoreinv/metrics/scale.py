@@ -1,4 +1,4 @@
-"""The scale that people read images of a modality on."""
+"""What people read of an image of its modality, and the range that errors are related to."""
 
 from __future__ import annotations
 
