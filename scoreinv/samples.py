@@ -74,6 +74,12 @@ class SampleStore:
             return None
         return Sample(torch.view_as_complex(image) if record["complex"] == "true" else image, steps)
 
+    def seconds(self) -> float:
+        """Spent on the samples that are there."""
+        samples = (self.read(number) for number in self.numbers())
+        steps = (step for sample in samples if sample is not None for step in sample.steps)
+        return sum(step.network + step.operator + step.rest for step in steps)
+
     def write(self, number: int, image: Tensor, steps: Sequence[Step] = ()) -> None:
         """Keep a sample, whole or not at all; one under the same number is replaced."""
         image = image.detach().cpu().contiguous()

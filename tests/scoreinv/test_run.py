@@ -222,7 +222,7 @@ class TestSampling:
     def asked(self, monkeypatch, tmp_path):
         case = simulate(torch.zeros(2, 8, 8), (16.0, 16.0, 16.0), Scan(views=3))
         prior = load_prior("ct-128")
-        result = SimpleNamespace(save=lambda folder, grid: None, mean=None)
+        result = SimpleNamespace(save=lambda *where: None, mean=None)
 
         def call(method, init=None, **sampling):
             seen = {}
