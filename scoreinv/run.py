@@ -20,12 +20,13 @@ from scoreinv.baselines.networks import load_network
 from scoreinv.baselines.networks import reconstruct as reconstruct_learned
 from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
+from scoreinv.posterior import Posterior
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, Step, presets, schedules
 from scoreinv.samplers.guidance import DDS
 from scoreinv.samples import SampleStore
-from scoreinv.solve import solve
+from scoreinv.solve import prepare, sampled
 
 log = logging.getLogger("scoreinv")
 
@@ -66,8 +67,7 @@ def run(
 
     # The input comes first: where it cannot be read, the results of an earlier run stay.
     case = load_case(settings)
-    sampled = any(hot_start(method)[1] in METHODS for method in settings.methods)
-    if sampled and prior is None:
+    if prior is None and any(hot_start(method)[1] in METHODS for method in settings.methods):
         prior = load_prior(settings.sampling.prior)
     networks = _networks(settings, case)
     out.mkdir(parents=True, exist_ok=True)
@@ -168,11 +168,24 @@ def reconstruct(
     """
     _, method = hot_start(name)
     if method not in METHODS:
-        baseline: Callable[..., Tensor] = getattr(baselines, method)
-        told = "likelihood" in inspect.signature(baseline).parameters
-        extra = {"likelihood": case.likelihood} if told else {}
-        return _once(partial(baseline, case.operator, case.measurements, **extra), store)
+        return _once(baseline(method, case), store)
     assert prior is not None
+    result = sampled(posterior(name, case, prior, sampling, init), sampling.samples, store=store, progress=progress)
+    result.save(out / name, case.placed, samples)
+    return result.mean
+
+
+def baseline(method: str, case: Case) -> partial[Tensor]:
+    """What reconstructs the case, told the noise if it wants to know."""
+    function: Callable[..., Tensor] = getattr(baselines, method)
+    told = "likelihood" in inspect.signature(function).parameters
+    extra = {"likelihood": case.likelihood} if told else {}
+    return partial(function, case.operator, case.measurements, **extra)
+
+
+def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Tensor | None = None) -> Posterior:
+    """What the sampler of a method draws from on one case."""
+    _, method = hot_start(name)
     if sampling.reference is not None:
         prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper
@@ -183,7 +196,7 @@ def reconstruct(
     schedule = None if sampling.sigma_max is None else presets.edm(sampling.sigma_max / prior.data_std)
     if init is not None:
         schedule = _from(sampling.start_sigma, schedule or METHODS[method].schedule)
-    result = solve(
+    return prepare(
         case.operator,
         case.measurements,
         _lifted(prior, case, sampling),
@@ -193,17 +206,12 @@ def reconstruct(
         guidance=guidance,
         stepper=stepper,
         schedule=None if schedule is None else schedule(sampling.steps, prior),
-        samples=sampling.samples,
         seed=sampling.seed,
         init=init,
         slice_axis=0 if sampling.axes == "auto" else sampling.axes[0],
         max_slices=sampling.max_slices,
         coupling="auto" if sampling.coupling == "auto" else None,
-        progress=progress,
-        store=store,
     )
-    result.save(out / name, case.placed, samples)
-    return result.mean
 
 
 def _from(start_sigma: float, schedule: presets.Schedule) -> presets.Schedule:

@@ -56,7 +56,6 @@ def solve(
     max_slices: int | None = None,
     callback: Callback | None = None,
     progress: bool = True,
-    store: SampleStore | None = None,
 ) -> Reconstruction:
     """Sample the posterior of the image given its measurements.
 
@@ -79,7 +78,6 @@ def solve(
         max_slices: slices (or 2D samples) in the network at once; bounds memory and changes no result.
         callback: called with (Step, State) after every step of every group of samples.
         progress: show a bar.
-        store: where samples are kept one by one; those that are there are not drawn again.
 
     Returns:
         Mean, spread and samples in the operator's units, residual and diagnostics.
@@ -105,7 +103,27 @@ def solve(
         slice_axis=slice_axis,
         max_slices=max_slices,
     )
-    with tqdm(total=posterior.steps * samples, desc=method, unit="step", disable=not progress, leave=False) as bar:
+    return sampled(posterior, samples, callback=callback, progress=progress)
+
+
+def sampled(
+    posterior: Posterior,
+    samples: int,
+    *,
+    store: SampleStore | None = None,
+    callback: Callback | None = None,
+    progress: bool = True,
+) -> Reconstruction:
+    """Samples 0, 1, ... of a posterior and what they say together.
+
+    Args:
+        posterior: from `prepare`.
+        samples: their number.
+        store: where they are kept one by one; those that are there are not drawn again.
+        callback, progress: as `solve` takes them.
+    """
+    steps = posterior.steps * samples
+    with tqdm(total=steps, desc=posterior.config["method"], unit="step", disable=not progress, leave=False) as bar:
 
         def report(step: Step, state: State, count: int) -> None:
             bar.update(count)
@@ -113,9 +131,8 @@ def solve(
                 callback(step, state)
 
         images, diagnostics = stacked(posterior.samples(samples, store, report))
-    config = posterior.config | {"samples": samples}
-    likelihood = posterior.problem.likelihood
-    return Reconstruction.of(images, operator, measurements, likelihood, diagnostics, config)
+    problem, config = posterior.problem, posterior.config | {"samples": samples}
+    return Reconstruction.of(images, problem.operator, problem.measurements, problem.likelihood, diagnostics, config)
 
 
 def prepare(

@@ -2,11 +2,10 @@ import pytest
 import torch
 from toys import random, unet
 
-from scoreinv import solve
 from scoreinv.operators import CartesianMRI, Gaussian
 from scoreinv.priors import IntensityMap, NetworkPrior
 from scoreinv.samples import SampleStore
-from scoreinv.solve import prepare
+from scoreinv.solve import prepare, sampled
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,8 @@ def scan():
 
 
 def solved(scan, store, **changes):
-    return solve(**scan | {"samples": 5, "max_slices": 2, "progress": False, "store": store} | changes)
+    options = {"samples": 5, "progress": False, "store": store} | changes
+    return sampled(prepare(**scan, max_slices=2), **options)
 
 
 class TestKeptSamples:

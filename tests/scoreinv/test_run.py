@@ -226,7 +226,8 @@ class TestSampling:
 
         def call(method, init=None, **sampling):
             seen = {}
-            monkeypatch.setattr(run_module, "solve", lambda *data, **parts: seen.update(parts) or result)
+            monkeypatch.setattr(run_module, "prepare", lambda *data, **parts: seen.update(parts))
+            monkeypatch.setattr(run_module, "sampled", lambda *posterior, **how: result)
             reconstruct(method, case, prior, CTSampling(**sampling), tmp_path, False, init)
             return seen
 

@@ -51,7 +51,7 @@ def test_arrays_larger_than_their_file_could_hold_are_refused_before_they_are_re
         file.create_dataset("data", (10**6, 10**6, 10**3), "f4", chunks=(1, 64, 64), compression="gzip")
     assert path.stat().st_size < 10**5
     for read in (opened, read_projections, read_data_exchange, read_kspace):
-        with pytest.raises(ValueError, match=r"/data claims shape \(1000000, 1000000, 1000\), 4e\+15 bytes, of which 0"):
+        with pytest.raises(ValueError, match=r"/data claims shape \(1000000, 1000000, 1000\), 4e\+15 bytes"):
             read(path)
 
 
