@@ -14,7 +14,7 @@ import torch
 from scoreinv.batch.case import Outcome, work
 from scoreinv.batch.folders import in_turn
 from scoreinv.batch.progress import Progress
-from scoreinv.batch.share import Share, rank
+from scoreinv.batch.share import Share, gathered, rank
 from scoreinv.batch.summary import table, write_summary
 from scoreinv.batch.termination import Termination
 from scoreinv.config import BatchCase, BatchSettings, dump_settings
@@ -40,7 +40,7 @@ def batch(
         say: told the table at the end.
 
     Returns:
-        What became of each case that was this process's.
+        What became of each case of the shard.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -60,12 +60,15 @@ def batch(
             for outcome in _outcomes(settings, own, out, progress, termination):
                 progress.case_ended(outcome)
                 outcomes.append(outcome)
+            outcomes = gathered(part, outcomes)
         finally:
-            with termination.writing():
+            if part.index == 0:
                 say(table(outcomes))
+            with termination.writing():
                 summary = write_summary(out, cases, outcomes)
-    counts = ", ".join(f"{number} {status}" for status, number in summary["counts"].items() if number)
-    say(f"Of {len(cases)} cases: {counts}; see {out / 'summary.json'}.")
+    if part.index == 0:
+        counts = ", ".join(f"{number} {status}" for status, number in summary["counts"].items() if number)
+        say(f"Of {len(cases)} cases: {counts}; see {out / 'summary.json'}.")
     return outcomes
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from scoreinv.batch.case import Outcome
 from scoreinv.config import BatchCase
+
+PATIENCE = 0.05  # s, between looks at whether the others are done
 
 
 @dataclass(frozen=True)
@@ -37,5 +42,21 @@ def rank() -> Share:
         return Share()
     from accelerate import PartialState
 
-    state = PartialState()
+    # Ranks exchange outcomes alone, which live on the CPU; they wait for each other as long as cases last.
+    state = PartialState(cpu=True, timeout=timedelta(days=365))
     return Share(state.process_index, state.num_processes)
+
+
+def gathered(part: Share, own: list[Outcome]) -> list[Outcome]:
+    """Outcomes of all ranks, once all are done: a launcher stops the others when one ends with a failure."""
+    if part.of == 1:
+        return own
+    import torch.distributed
+    from accelerate.utils import gather_object
+
+    # Not in one blocking call, in which no signal would be heard.
+    done = torch.distributed.barrier(async_op=True)
+    while done is not None and not done.is_completed():
+        time.sleep(PATIENCE)
+    outcomes: list[Outcome] = gather_object(own)
+    return outcomes
