@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from scoreinv.batch.case import Outcome, work
+from scoreinv.batch.progress import Events
 from scoreinv.config import BatchCase
 from scoreinv.config.batch import BatchSettings, Outputs
 
@@ -45,12 +47,20 @@ def work_on_cluster(settings: BatchSettings, cases: Sequence[BatchCase], out: Pa
 
 
 def _work(case: BatchCase, out: Path, outputs: Outputs, threads: int | None, here: Path) -> Outcome:
+    """In a process of the cluster."""
     import torch
 
     os.chdir(here)  # the paths of a configuration are relative to where the batch was started
     if threads is not None:
         torch.set_num_threads(threads)
-    return work(case, out, outputs)
+    event = Events(out, f"{socket.gethostname()}, process {os.getpid()}")
+    event("case_started", case=case.name)
+    try:
+        return work(
+            case, out, outputs, told=lambda method, number: event("image", case=case.name, method=method, number=number)
+        )
+    finally:
+        event.close()
 
 
 def _ray() -> Any:

@@ -25,16 +25,34 @@ def images(settings: RunSettings) -> int:
     return sum(settings.sampling.samples if hot_start(name)[1] in METHODS else 1 for name in settings.methods)
 
 
-class Progress:
-    """A bar of cases, one of the images of the case at hand, silent where nobody looks; and events.jsonl.
+class Events:
+    """events.jsonl, to which all processes of a batch append, a line at a time.
 
-    Events are appended by all processes of a batch, a line at a time: `time` (s since 1970), `worker`, `event`
-    (started, case_started, image, case_complete, case_failed, case_busy, terminated, finished), and what belongs to it.
+    `time` (s since 1970), `worker`, `event` (started, case_started, image, case_complete, case_failed, case_busy,
+    terminated, finished), and what belongs to it.
     """
 
-    def __init__(self, out: Path, total: int, worker: str) -> None:
+    def __init__(self, out: Path, worker: str) -> None:
         self._file = os.open(out / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self.worker, self.shown = worker, sys.stderr.isatty()
+        self.worker = worker
+
+    def __call__(self, event: str, **fields: Any) -> None:
+        # One call of write, so that lines of several processes do not mix.
+        line = json.dumps({"time": round(time.time(), 3), "worker": self.worker, "event": event} | fields) + "\n"
+        try:
+            os.write(self._file, line.encode())
+        except OSError as error:  # a full disk takes no events; cases say for themselves what they lack
+            log.warning("events.jsonl: %s", error)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+class Progress:
+    """A bar of cases, and one of the images of the case at hand, silent where nobody looks; and events."""
+
+    def __init__(self, out: Path, total: int, worker: str) -> None:
+        self.event, self.shown = Events(out, worker), sys.stderr.isatty()
         self._whole = tqdm(total=total, desc="cases", unit="case", disable=not self.shown)
         self._case: Any = None
         self.event("started", cases=total)
@@ -48,21 +66,12 @@ class Progress:
         self.event("finished" if kind is None else "terminated")
         self._close_case()
         self._whole.close()
-        os.close(self._file)
-
-    def event(self, event: str, **fields: Any) -> None:
-        # One call of write, so that lines of several processes do not mix.
-        line = json.dumps({"time": round(time.time(), 3), "worker": self.worker, "event": event} | fields) + "\n"
-        try:
-            os.write(self._file, line.encode())
-        except OSError as error:  # a full disk takes no events; cases say for themselves what they lack
-            log.warning("events.jsonl: %s", error)
+        self.event.close()
 
     def case_started(self, case: BatchCase) -> None:
         self.event("case_started", case=case.name)
-        self._case = tqdm(
-            total=images(case.settings), desc=case.name, unit="image", disable=not self.shown, leave=False
-        )
+        parts = {"total": images(case.settings), "desc": case.name, "unit": "image", "leave": False}
+        self._case = tqdm(**parts, disable=not self.shown)
 
     def image(self, case: str, method: str, number: int) -> None:
         self.event("image", case=case, method=method, number=number)

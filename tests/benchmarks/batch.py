@@ -90,7 +90,7 @@ def check_whole(out: Path, expected: dict[str, dict]) -> int:
 
 
 def survive(folder: Path, kills: int = KILLS, cases: int = CASES, seed: int = 0) -> None:
-    """Kill -9 at random moments of the work, resume each time; AssertionError unless all ends as if nothing had been."""
+    """Kill -9 at random moments of the work, resume each time; all must end as if nothing had been."""
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(tree(cases, (4, 24, 24), 6)))
     begun = time.perf_counter()

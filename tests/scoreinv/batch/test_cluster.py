@@ -1,5 +1,9 @@
 import json
+import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 from toy_batch import CASES, RUN, settings_and_cases
@@ -15,14 +19,25 @@ def test_without_ray_says_what_to_install(tmp_path, monkeypatch):
         batch(*settings_and_cases(**TREE), tmp_path, say=lambda line: None)
 
 
+def events(out, kind):
+    lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == kind]
+
+
+def until(there, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes of one worker each; real local processes."""
+def cluster():
+    """Two nodes of one worker each, real processes on this machine."""
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes.add_node(num_cpus=1)
     nodes.wait_for_nodes()
     yield nodes
@@ -32,20 +47,45 @@ def cluster(monkeypatch):
 
 @pytest.mark.slow
 def test_cases_of_a_killed_worker_are_done_by_another(cluster, tmp_path):
-    import ray
-
-    slow = RUN | {"sampling": {"steps": 10, "samples": 8}}
-    bad = {"name": "bad", "file": "none.nii.gz"}
-    changes = {"engine": "ray", "run": slow, "cases": [*CASES, bad], "ray": {"address": cluster.address}}
-    settings, cases = settings_and_cases(**changes)
-    ray.init(address=cluster.address, log_to_driver=False)
+    run = RUN | {"sampling": {"steps": 10, "samples": 12}}
+    given = [*CASES, {"name": "bad", "file": "none.nii.gz"}]
+    settings, cases = settings_and_cases(engine="ray", run=run, cases=given, ray={"address": cluster.address})
     killed = []
 
-    def kill_one(first=tmp_path / "events.jsonl"):
-        """Once it has kept an image."""
-        from ray.util.state import list_workers
+    def kill_one():
+        """Once both nodes are at work, the process of the latest image."""
+        until(lambda: (tmp_path / "events.jsonl").is_file())
+        until(lambda: len({event["worker"] for event in events(tmp_path, "image")}) == 2)
+        last = events(tmp_path, "image")[-1]
+        os.kill(int(last["worker"].split()[-1]), signal.SIGKILL)
+        killed.append((last["case"], last["worker"]))
 
-        while not list((tmp_path / ".work").rglob("*.safetensors")):
-            time.sleep(0.05)
-        [node] = [node for node in ray.nodes() if node["Alive"]][-1:]
-        killed.append(node)
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    outcomes = batch(settings, cases, tmp_path, say=lambda line: None)
+    killer.join()
+    statuses = {outcome.name: outcome.status for outcome in outcomes}
+    assert statuses == {"a": "complete", "b": "complete", "c": "complete", "bad": "failed"}
+    [(case, worker)] = killed
+    workers = [event["worker"] for event in events(tmp_path, "case_started") if event["case"] == case]
+    assert workers[0] == worker != workers[-1]
+    images = [event["number"] for event in events(tmp_path, "image") if event["case"] == case]
+    assert len(images) == 13
+    assert json.loads((tmp_path / "summary.json").read_text())["counts"] == {"complete": 3, "failed": 1, "pending": 0}
+
+
+@pytest.mark.slow
+def test_cases_of_a_node_that_is_gone_are_done_by_the_other(cluster, tmp_path):
+    run = RUN | {"sampling": {"steps": 10, "samples": 12}}
+    settings, cases = settings_and_cases(engine="ray", run=run, ray={"address": cluster.address})
+
+    def remove_one():
+        until(lambda: (tmp_path / "events.jsonl").is_file())
+        until(lambda: len({event["worker"] for event in events(tmp_path, "image")}) == 2)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+
+    remover = threading.Thread(target=remove_one)
+    remover.start()
+    outcomes = batch(settings, cases, tmp_path, say=lambda line: None)
+    remover.join()
+    assert {outcome.name: outcome.status for outcome in outcomes} == dict.fromkeys("abc", "complete")
