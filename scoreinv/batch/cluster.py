@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,15 @@ def work_on_cluster(settings: BatchSettings, cases: Sequence[BatchCase], out: Pa
     """Outcomes as they come; every machine sees `out` and the inputs under the same paths.
 
     Raises:
-        ImportError: without Ray.
+        ValueError: without Ray.
     """
     ray = _ray()
     ours = not ray.is_initialized()
     if ours:
+        heard = signal.getsignal(signal.SIGTERM)
         ray.init(address=settings.ray.address, log_to_driver=False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, heard)  # Ray's own would end with another status
     try:
         options = {
             "num_cpus": settings.ray.cpus,

@@ -1,12 +1,14 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
-from toy_batch import CASES, RUN, settings_and_cases
+import yaml
+from toy_batch import CASES, RUN, settings_and_cases, tree
 
 from scoreinv.batch import batch
 
@@ -89,3 +91,18 @@ def test_cases_of_a_node_that_is_gone_are_done_by_the_other(cluster, tmp_path):
     outcomes = batch(settings, cases, tmp_path, say=lambda line: None)
     remover.join()
     assert {outcome.name: outcome.status for outcome in outcomes} == dict.fromkeys("abc", "complete")
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_batch_with_143_and_a_summary(tmp_path):
+    pytest.importorskip("ray")
+    run = RUN | {"sampling": {"steps": 40, "samples": 40}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree(engine="ray", run=run)))
+    command = [sys.executable, "-m", "scoreinv", "batch", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "out" / "events.jsonl").is_file())
+    until(lambda: events(tmp_path / "out", "image"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["counts"]["pending"] > 0
+    assert events(tmp_path / "out", "terminated")
