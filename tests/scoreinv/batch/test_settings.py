@@ -98,10 +98,3 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="not YAML"):
             load_batch(tmp_path / "c.yaml", [f"beside=!!python/object/apply:os.mkdir ['{run}']"])
         assert not run.exists()
-
-
-@pytest.mark.parametrize("name", ["ct", "mri", "pet"])
-def test_examples_are_batches(name):
-    settings, cases = load_batch(f"configs/batch/{name}.yaml")
-    assert settings.name == f"batch-{name}"
-    assert len(cases) == 2
