@@ -58,6 +58,34 @@ def run_command(config: Config, out: Out = None, set: Set = None) -> None:
     run(settings, _folder(out or Path("out") / settings.name))
 
 
+@app.command(name="batch")
+def batch_command(
+    config: Config,
+    out: Out = None,
+    set: Set = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="what would run, its seconds and memory")] = False,
+    shard: Annotated[str | None, typer.Option(help="i/n: every n-th case from the i-th, counted from 0")] = None,
+) -> None:
+    """Reconstruct many cases; run again to continue. Status 1 if a case failed."""
+    from scoreinv.batch import Share, batch
+    from scoreinv.batch.forecast import forecast, table
+    from scoreinv.config import load_batch
+
+    settings, cases = load_batch(config, set or [])
+    folder = _folder(out or Path("out") / settings.name)
+    share = Share() if shard is None else Share.parse(shard)
+    if dry_run:
+        forecasts = forecast(share.take(cases))
+        typer.echo(table(forecasts))
+        total = sum(sum(each.seconds.values()) for each in forecasts)
+        typer.echo(f"{len(forecasts)} cases into {folder}: {total:.0f} s by one process; nothing was written.")
+        failed = any(each.reason for each in forecasts)
+    else:
+        failed = any(outcome.status != "complete" for outcome in batch(settings, cases, folder, share))
+    if failed:
+        raise typer.Exit(1)
+
+
 @app.command()
 def train(config: Config, out: Out = None, set: Set = None) -> None:
     """Train a network, a prior or a baseline, as the configuration names it; run again to continue."""

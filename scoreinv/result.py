@@ -80,13 +80,17 @@ class Reconstruction:
         return {part: sum(getattr(step, part) for step in self.diagnostics) for part in ("network", "operator", "rest")}
 
     def save(
-        self, folder: str | os.PathLike[str], grid: Image | Volume | Callable[[Tensor], Image] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        grid: Image | Volume | Callable[[Tensor], Image] | None = None,
+        samples: bool = True,
     ) -> Path:
         """Write mean, std and samples as NIfTI and `reconstruction.json`; each file appears whole or not at all.
 
         Args:
             folder: made if it is not there.
             grid: where the images lie, as `write_image` takes it, or what puts one there; None centres them at 0.
+            samples: write them too, where there are several.
 
         What an earlier result left in the folder is removed. Complex images are stored as magnitude (`mean.nii.gz`) and
         phase (`mean_phase.nii.gz`), see `write_image`. NIfTI cannot leave the voxel size open: where it is unknown the
@@ -100,7 +104,8 @@ class Reconstruction:
         if self.voxel_size is None and grid is None:
             log.warning("%s: the voxel size is unknown; the NIfTI files say 1 mm", folder)
         images = {"mean": self.mean, "std": self.std}
-        images |= {f"sample_{k:03d}": sample for k, sample in enumerate(self.samples) if len(self.samples) > 1}
+        if samples and len(self.samples) > 1:
+            images |= {f"sample_{k:03d}": sample for k, sample in enumerate(self.samples)}
         for name, image in images.items():
             path = folder / f"{name}.nii.gz"
             if callable(grid):

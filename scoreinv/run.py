@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,21 +20,41 @@ from scoreinv.baselines.networks import load_network
 from scoreinv.baselines.networks import reconstruct as reconstruct_learned
 from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
+from scoreinv.posterior import Posterior
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.result import remove_saved
-from scoreinv.samplers import DDIM, METHODS, presets, schedules
+from scoreinv.samplers import DDIM, METHODS, Step, presets, schedules
 from scoreinv.samplers.guidance import DDS
-from scoreinv.solve import solve
+from scoreinv.samples import SampleStore
+from scoreinv.solve import prepare, sampled
 
 log = logging.getLogger("scoreinv")
 
 
 def run(
-    settings: RunSettings, out: Path, progress: bool = True, say: Callable[[str], None] = print
+    settings: RunSettings,
+    out: Path,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+    *,
+    prior: Prior | None = None,
+    kept: Callable[[str], SampleStore] | None = None,
+    picture: bool = True,
+    samples: bool = True,
 ) -> dict[str, dict[str, float]]:
     """Reconstruct by every method and write config.yaml, metrics.json, figure.png and a NIfTI a method.
 
     Results of an earlier run in the same folder are removed, once the input has been read.
+
+    Args:
+        settings: of the run.
+        out: folder of results.
+        progress: show bars.
+        say: told what is going on, a line at a time.
+        prior: the one that the settings name, where it is loaded already.
+        kept: where the images of a method are kept as they come, and found by a later run; seconds are those of both.
+        picture: draw figure.png.
+        samples: write every sample of the posterior beside their mean.
 
     Returns:
         Metrics by method: psnr (dB) and ssim where there is a reference, held_out (relative error of predicted samples)
@@ -46,8 +67,8 @@ def run(
 
     # The input comes first: where it cannot be read, the results of an earlier run stay.
     case = load_case(settings)
-    sampled = any(hot_start(method)[1] in METHODS for method in settings.methods)
-    prior = load_prior(settings.sampling.prior) if sampled else None
+    if prior is None and any(hot_start(method)[1] in METHODS for method in settings.methods):
+        prior = load_prior(settings.sampling.prior)
     networks = _networks(settings, case)
     out.mkdir(parents=True, exist_ok=True)
     _remove_earlier(out)
@@ -61,13 +82,17 @@ def run(
     metrics: dict[str, dict[str, float]] = {}
     for method in settings.methods:
         begun = time.perf_counter()
+        store = None if kept is None else kept(method)
+        before = 0.0 if store is None else store.seconds()
         start, _ = hot_start(method)
         if method in networks:
-            images[method] = reconstruct_learned(networks[method], case.operator, case.measurements)
+            learned = partial(reconstruct_learned, networks[method], case.operator, case.measurements)
+            images[method] = _once(learned, store)
         else:
             first = None if start is None else images[start]
-            images[method] = reconstruct(method, case, prior, settings.sampling, out, progress, first)
-        spent = time.perf_counter() - begun
+            parts = case, prior, settings.sampling, out, progress, first
+            images[method] = reconstruct(method, *parts, store=store, samples=samples)
+        spent = before + time.perf_counter() - begun
         row = {"seconds": spent if start is None else spent + metrics[start]["seconds"]}
         write_image(out / f"{method}.nii.gz", case.placed(images[method]))
         if case.reference is not None:
@@ -79,12 +104,25 @@ def run(
             row = {"held_out": float(error / torch.linalg.vector_norm(data))} | row
         metrics[method] = row
         write_json(out / "metrics.json", {"methods": metrics})
-    shown = {method: case.placed(image).data for method, image in images.items()}
-    reference = None if case.reference is None else case.placed(case.reference).data
-    figure(out / "figure.png", shown, reference, spacing, case.scale)
     say(table(metrics))
-    say(f"Look at {out / 'figure.png'}; the images are NIfTI files beside it, the settings in config.yaml.")
+    if picture:
+        shown = {method: case.placed(image).data for method, image in images.items()}
+        reference = None if case.reference is None else case.placed(case.reference).data
+        figure(out / "figure.png", shown, reference, spacing, case.scale)
+        say(f"Look at {out / 'figure.png'}; the images are NIfTI files beside it, the settings in config.yaml.")
     return metrics
+
+
+def _once(compute: Callable[[], Tensor], store: SampleStore | None) -> Tensor:
+    """An image without chance in it, from the store if it is there."""
+    found = None if store is None else store.read(0)
+    if found is not None:
+        return found.image
+    begun = time.perf_counter()
+    image = compute()
+    if store is not None:
+        store.write(0, image, [Step(0, 0.0, (), 0, 0.0, 0.0, time.perf_counter() - begun)])
+    return image
 
 
 def _networks(settings: RunSettings, case: Case) -> dict[str, LearnedNetwork]:
@@ -121,6 +159,8 @@ def reconstruct(
     out: Path,
     progress: bool,
     init: Tensor | None = None,
+    store: SampleStore | None = None,
+    samples: bool = True,
 ) -> Tensor:
     """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<name>/`.
 
@@ -128,11 +168,24 @@ def reconstruct(
     """
     _, method = hot_start(name)
     if method not in METHODS:
-        baseline: Callable[..., Tensor] = getattr(baselines, method)
-        told = "likelihood" in inspect.signature(baseline).parameters
-        extra = {"likelihood": case.likelihood} if told else {}
-        return baseline(case.operator, case.measurements, **extra)
+        return _once(baseline(method, case), store)
     assert prior is not None
+    result = sampled(posterior(name, case, prior, sampling, init), sampling.samples, store=store, progress=progress)
+    result.save(out / name, case.placed, samples)
+    return result.mean
+
+
+def baseline(method: str, case: Case) -> partial[Tensor]:
+    """What reconstructs the case, told the noise if it wants to know."""
+    function: Callable[..., Tensor] = getattr(baselines, method)
+    told = "likelihood" in inspect.signature(function).parameters
+    extra = {"likelihood": case.likelihood} if told else {}
+    return partial(function, case.operator, case.measurements, **extra)
+
+
+def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Tensor | None = None) -> Posterior:
+    """What the sampler of a method draws from on one case."""
+    _, method = hot_start(name)
     if sampling.reference is not None:
         prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper
@@ -143,7 +196,7 @@ def reconstruct(
     schedule = None if sampling.sigma_max is None else presets.edm(sampling.sigma_max / prior.data_std)
     if init is not None:
         schedule = _from(sampling.start_sigma, schedule or METHODS[method].schedule)
-    result = solve(
+    return prepare(
         case.operator,
         case.measurements,
         _lifted(prior, case, sampling),
@@ -153,16 +206,12 @@ def reconstruct(
         guidance=guidance,
         stepper=stepper,
         schedule=None if schedule is None else schedule(sampling.steps, prior),
-        samples=sampling.samples,
         seed=sampling.seed,
         init=init,
         slice_axis=0 if sampling.axes == "auto" else sampling.axes[0],
         max_slices=sampling.max_slices,
         coupling="auto" if sampling.coupling == "auto" else None,
-        progress=progress,
     )
-    result.save(out / name, case.placed)
-    return result.mean
 
 
 def _from(start_sigma: float, schedule: presets.Schedule) -> presets.Schedule:

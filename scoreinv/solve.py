@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -13,6 +11,7 @@ from tqdm import tqdm
 
 from scoreinv.operators import Gaussian, Likelihood, LinearOperator, ListModePET, Poisson, Stack
 from scoreinv.operators.em import em_step, em_subsets, uniform_image
+from scoreinv.posterior import Posterior, stacked, together
 from scoreinv.priors import IntensityMap, NonNegative, Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
 from scoreinv.samplers import (
@@ -27,12 +26,11 @@ from scoreinv.samplers import (
     TVz,
     TwistedSMC,
     schedules,
-    start,
-    walk,
 )
 from scoreinv.samplers.guidance import MAPEM, Guidance
 from scoreinv.samplers.guidance.quadratic import Quadratic
 from scoreinv.samplers.loop import Callback
+from scoreinv.samples import SampleStore
 
 SCALE_ITERATIONS = 5
 
@@ -88,7 +86,74 @@ def solve(
         ValueError, TypeError: if shapes, dtypes, units or names do not fit together.
         Diverged: if the state is not finite any more; it carries the last finite one.
     """
-    _check_settings(prior, likelihood, method, guidance, stepper, steps, samples, seed, max_slices, schedule)
+    _check_count("samples", samples)
+    posterior = prepare(
+        operator,
+        measurements,
+        prior,
+        likelihood=likelihood,
+        method=method,
+        steps=steps,
+        seed=seed,
+        init=init,
+        coupling=coupling,
+        guidance=guidance,
+        stepper=stepper,
+        schedule=schedule,
+        slice_axis=slice_axis,
+        max_slices=max_slices,
+    )
+    return sampled(posterior, samples, callback=callback, progress=progress)
+
+
+def sampled(
+    posterior: Posterior,
+    samples: int,
+    *,
+    store: SampleStore | None = None,
+    callback: Callback | None = None,
+    progress: bool = True,
+) -> Reconstruction:
+    """Samples 0, 1, ... of a posterior and what they say together.
+
+    Args:
+        posterior: from `prepare`.
+        samples: their number.
+        store: where they are kept one by one; those that are there are not drawn again.
+        callback, progress: as `solve` takes them.
+    """
+    steps = posterior.steps * samples
+    with tqdm(total=steps, desc=posterior.config["method"], unit="step", disable=not progress, leave=False) as bar:
+
+        def report(step: Step, state: State, count: int) -> None:
+            bar.update(count)
+            if callback is not None:
+                callback(step, state)
+
+        images, diagnostics = stacked(posterior.samples(samples, store, report))
+    problem, config = posterior.problem, posterior.config | {"samples": samples}
+    return Reconstruction.of(images, problem.operator, problem.measurements, problem.likelihood, diagnostics, config)
+
+
+def prepare(
+    operator: LinearOperator,
+    measurements: Tensor,
+    prior: Prior,
+    *,
+    likelihood: Likelihood | None = None,
+    method: str = "dds",
+    steps: int = 50,
+    seed: int = 0,
+    init: Tensor | None = None,
+    coupling: Coupling | str | None = "auto",
+    guidance: Guidance | None = None,
+    stepper: Stepper | None = None,
+    schedule: Tensor | None = None,
+    slice_axis: int = 0,
+    max_slices: int | None = None,
+) -> Posterior:
+    """What `solve` samples from, to draw samples one after the other; arguments and errors are those of `solve`."""
+    _check_settings(prior, likelihood, method, guidance, stepper, steps, seed, max_slices, schedule)
     _check_measurements(operator, measurements)
     likelihood = likelihood or _default_likelihood(operator, measurements)
     likelihood.check(measurements, operator.out_shape)
@@ -111,20 +176,6 @@ def solve(
     first = None if init is None else _check_init(operator, init, lifted)
 
     noise = NoiseSource(seed, operator.in_shape, operator.in_dtype, measurements.device)
-    images: list[Tensor] = []
-    diagnostics: list[Step] = []
-    with tqdm(total=(len(sigmas) - 1) * samples, desc=method, unit="step", disable=not progress, leave=False) as bar:
-        for members in _groups(samples, chunk, prior, operator):
-
-            def report(step: Step, state: State, count: int = len(members)) -> None:
-                diagnostics.append(step)
-                bar.update(count)
-                if callback is not None:
-                    callback(step, state)
-
-            state = start(noise, float(sigmas[0]), members, first)
-            state = walk(problem, guidance, stepper, sigmas, noise, members, state, report)
-            images.extend(lifted.intensity.to_image(state.z))
     config = describe(
         operator=operator,
         likelihood=likelihood,
@@ -135,11 +186,11 @@ def solve(
         stepper=stepper,
         coupling=coupling,
         schedule=sigmas.tolist(),
-        samples=samples,
         seed=seed,
         slice_axis=slice_axis,
     )
-    return Reconstruction.of(torch.stack(images), operator, measurements, likelihood, diagnostics, config)
+    size = together(operator.in_shape, prior.ndim, chunk)
+    return Posterior(problem, guidance, stepper, sigmas, noise, first, size, config)
 
 
 def _check_settings(
@@ -149,7 +200,6 @@ def _check_settings(
     guidance: Guidance | None,
     stepper: Stepper | None,
     steps: int,
-    samples: int,
     seed: int,
     max_slices: int | None,
     schedule: Tensor | None,
@@ -170,15 +220,15 @@ def _check_settings(
         raise ValueError(f"solve: seed is {seed!r}, expected a whole number of at least 0")
     if not isinstance(prior, Prior):
         raise TypeError(f"solve: prior is {prior!r}, expected a Prior; load_prior({prior!r}) makes one of a name")
-    for name, value in (
-        ("steps", steps),
-        ("samples", samples),
-        ("max_slices", 1 if max_slices is None else max_slices),
-    ):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"solve: {name} is {value}, expected a whole number of at least 1")
+    _check_count("steps", steps)
+    _check_count("max_slices", 1 if max_slices is None else max_slices)
     if schedule is not None and not isinstance(schedule, Tensor):
         raise TypeError(f"solve: schedule is {type(schedule).__name__}, expected a tensor of sigmas; use torch.tensor")
+
+
+def _check_count(name: str, value: int) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"solve: {name} is {value}, expected a whole number of at least 1")
 
 
 def _couple(
@@ -198,14 +248,6 @@ def _couple(
                 return replace(candidate, axis=lifted.axis)
         return None
     return coupling
-
-
-def _groups(samples: int, chunk: int, prior: Prior, operator: LinearOperator) -> Iterator[list[int]]:
-    """Numbers of the samples that go through the network together: 2D images fill a chunk, volumes go one by one."""
-    slices = math.prod(operator.in_shape[: -prior.ndim]) if prior.ndim == 2 else chunk
-    size = max(1, chunk // slices)
-    for k in range(0, samples, size):
-        yield list(range(k, min(k + size, samples)))
 
 
 def _check_measurements(operator: LinearOperator, measurements: Tensor) -> None:

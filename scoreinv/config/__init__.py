@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scoreinv.config import ct, mri, pet
+from scoreinv.config.batch import RESERVED, BatchSettings, CaseSettings, found, stem
 from scoreinv.config.ct import CTSettings
-from scoreinv.config.loading import ConfigError, dump_settings, load_settings, overridden, read_tree, resolve
+from scoreinv.config.loading import (
+    ConfigError,
+    dump_settings,
+    load_settings,
+    overridden,
+    read_tree,
+    resolve,
+    with_values,
+)
 from scoreinv.config.mri import MRISettings
 from scoreinv.config.pet import PETSettings
-from scoreinv.config.sampling import RunSettings, Sampling, hot_start
+from scoreinv.config.sampling import NAME, RunSettings, Sampling, hot_start
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
@@ -26,6 +37,60 @@ def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
     if modality not in RUNS:
         raise ConfigError(f"{path}: modality is {modality!r}, expected one of {sorted(RUNS)}")
     return resolve(RUNS[modality], tree, (), str(path))
+
+
+@dataclass(frozen=True)
+class BatchCase:
+    """One case of a batch: the run over one input."""
+
+    name: str
+    settings: RunSettings
+
+
+def load_batch(path: str | Path, overrides: Iterable[str] = ()) -> tuple[BatchSettings, list[BatchCase]]:
+    """Settings of a batch and its cases. Raises like `load_settings`, and as `batch_cases`."""
+    settings = load_settings(BatchSettings, path, overrides)
+    return settings, batch_cases(settings, str(path))
+
+
+def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCase]:
+    """The run of every case, in the order given.
+
+    Raises:
+        ConfigError: if a pattern finds nothing, a name is no name of a folder or given twice, or the settings of a case
+            are none of a run.
+    """
+    cases: list[BatchCase] = []
+    taken: dict[str, str] = {}
+    for k, entry in enumerate(settings.cases):
+        try:
+            pairs = found(entry, f"cases.{k}")
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}") from None
+        for name, file in pairs:
+            what = f"cases.{k}" if file is None else f"cases.{k} ({str(file)!r})"
+            if not re.fullmatch(NAME, name) or name in RESERVED:
+                raise ConfigError(f"{source}: {what}: {name!r} cannot be the name of a case's folder; give a name")
+            # Names that differ in case alone are one on some disks.
+            if name.casefold() in taken:
+                raise ConfigError(
+                    f"{source}: {what} and {taken[name.casefold()]} are both named {name!r}; give one of them a name"
+                )
+            taken[name.casefold()] = what
+            cases.append(BatchCase(name, _case_run(settings, entry, name, file, f"{source}: {what}")))
+    return cases
+
+
+def _case_run(settings: BatchSettings, entry: CaseSettings, name: str, file: Path | None, source: str) -> RunSettings:
+    values = dict(entry.set)
+    if file is not None:
+        values[settings.file] = str(file)
+        values |= {key: str(file.parent / text.replace("{stem}", stem(file))) for key, text in settings.beside.items()}
+    tree = with_values(settings.run, values | {"name": name})
+    modality = tree.get("modality", "cbct")
+    if modality not in RUNS:
+        raise ConfigError(f"{source}: run.modality is {modality!r}, expected one of {sorted(RUNS)}")
+    return resolve(RUNS[modality], tree, (), source)
 
 
 def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSettings | LearnedSettings:
@@ -43,14 +108,18 @@ def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSetti
 __all__ = [
     "DEMOS",
     "RUNS",
+    "BatchCase",
+    "BatchSettings",
     "CTSettings",
     "ConfigError",
     "MRISettings",
     "PETSettings",
     "RunSettings",
     "Sampling",
+    "batch_cases",
     "dump_settings",
     "hot_start",
+    "load_batch",
     "load_run",
     "load_settings",
     "load_training",

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import RunSettings, Sampling
+from scoreinv.config.sampling import Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -73,7 +73,7 @@ class CTSettings(RunSettings):
     BASELINES = baselines.CT
 
     modality: Literal["cbct"] = "cbct"
-    name: str = "demo"
+    name: Name = "demo"
     input: Input = Input()
     scan: Scan = Scan()
     grid: Grid = Grid()

@@ -10,7 +10,7 @@ import copy
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,21 +71,34 @@ def dump_settings(settings: BaseModel) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 
+def with_values(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the tree with values at key.paths."""
+    tree = copy.deepcopy(tree)
+    for path, value in values.items():
+        _put(tree, path, value, f"set {path}")
+    return tree
+
+
 def _set(tree: dict[str, Any], override: str) -> None:
     path, separator, text = override.partition("=")
     if not separator or not path:
         raise ConfigError(f"--set {override}: expected key.path=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: not YAML; expected a number, a name, null or [a, list]") from None
+    _put(tree, path, value, f"--set {override}")
+
+
+def _put(tree: dict[str, Any], path: str, value: Any, what: str) -> None:
     *parents, last = path.split(".")
     for key in parents:
         # A section without keys is null in YAML.
         below = tree[key] = {} if tree.get(key) is None else tree[key]
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {override}: {key} is a value, not a section; set it whole")
+            raise ConfigError(f"{what}: {key} is a value, not a section; set it whole")
         tree = below
-    try:
-        tree[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override}: not YAML; expected a number, a name, null or [a, list]") from None
+    tree[last] = value
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:

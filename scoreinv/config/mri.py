@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import RunSettings, Sampling
+from scoreinv.config.sampling import Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -76,7 +76,7 @@ class MRISettings(RunSettings):
     BASELINES = baselines.MRI
 
     modality: Literal["mri"] = "mri"
-    name: str = "demo-mri"
+    name: Name = "demo-mri"
     input: Input = Input()
     scan: Scan = Scan()
     coils: Coils = Coils()

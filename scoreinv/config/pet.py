@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import RunSettings, Sampling
+from scoreinv.config.sampling import Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -74,7 +74,7 @@ class PETSettings(RunSettings):
     BASELINES = baselines.PET
 
     modality: Literal["pet"] = "pet"
-    name: str = "demo-pet"
+    name: Name = "demo-pet"
     input: Input = Input()
     scan: Scan = Scan()
     lines: Lines = Lines()

@@ -11,6 +11,10 @@ from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 from scoreinv.samplers import METHODS
 from scoreinv.training.settings import Section
 
+# The name of a folder, which stays where it is put.
+NAME = r"^\w[\w.+-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+
 
 class Sampling(Section):
     """How the diffusion prior is used."""
@@ -66,7 +70,7 @@ class RunSettings(Section):
     BASELINES: ClassVar[tuple[str, ...]]
 
     modality: str
-    name: str = "run"
+    name: Name = "run"
     networks: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], str] = Field(
         {}, description="learned methods: what `methods` calls them, and bundled name or folder of `scoreinv train`"
     )

@@ -3,6 +3,8 @@ import json
 import pytest
 import yaml
 from toy_run import toy_run
+from toy_batch import RUN
+from toy_batch import tree as batch_tree
 from toy_training import tree
 from toys import unet
 
@@ -186,3 +188,33 @@ def test_a_family_that_is_not_known_is_named(command, tmp_path):
     assert "family is 'edm'" in one_line(
         command("import-checkpoint", tmp_path, "--family", "edm", "--out", tmp_path / "prior")
     )
+
+
+class TestBatch:
+    @pytest.fixture
+    def config(self, tmp_path):
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump(batch_tree(run=RUN | {"methods": ["fdk"]})))
+        return tmp_path / "c.yaml"
+
+    def test_status_is_0_when_every_case_is_complete_and_1_when_one_is_not(self, command, config, tmp_path):
+        status, out, _ = command("batch", config, "--out", tmp_path / "out")
+        assert status == 0
+        assert "Of 3 cases: 3 complete" in out
+        bad = "cases=[{name: a}, {name: bad, file: none.nii.gz}]"
+        status, out, _ = command("batch", config, "--out", tmp_path / "out", "--set", bad)
+        assert status == 1
+        assert "none.nii.gz: no such file" in out
+
+    def test_a_dry_run_writes_nothing(self, command, config, tmp_path):
+        status, out, _ = command("batch", config, "--out", tmp_path / "out", "--dry-run", "--shard", "1/2")
+        assert status == 0
+        assert "| b    |" in out
+        assert f"1 cases into {tmp_path / 'out'}" in out.replace("\n", " ")
+        assert not (tmp_path / "out").exists()
+
+    def test_what_cannot_be_a_batch_is_one_line(self, command, config, tmp_path):
+        assert "expected i/n" in one_line(command("batch", config, "--shard", "2/2"))
+        assert "finds no file" in one_line(command("batch", config, "--set", "cases=[{file: 'none/*.h5'}]"))
+        (tmp_path / "file").write_text("")
+        assert "file" in one_line(command("batch", config, "--out", tmp_path / "file" / "below"))
+        assert "is a file, expected a folder" in one_line(command("batch", config, "--out", tmp_path / "file"))

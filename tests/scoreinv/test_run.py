@@ -223,11 +223,12 @@ class TestSampling:
     def asked(self, monkeypatch, tmp_path):
         case = simulate(torch.zeros(2, 8, 8), (16.0, 16.0, 16.0), Scan(views=3))
         prior = load_prior("ct-128")
-        result = SimpleNamespace(save=lambda folder, grid: None, mean=None)
+        result = SimpleNamespace(save=lambda *where: None, mean=None)
 
         def call(method, init=None, **sampling):
             seen = {}
-            monkeypatch.setattr(run_module, "solve", lambda *data, **parts: seen.update(parts) or result)
+            monkeypatch.setattr(run_module, "prepare", lambda *data, **parts: seen.update(parts))
+            monkeypatch.setattr(run_module, "sampled", lambda *posterior, **how: result)
             reconstruct(method, case, prior, CTSampling(**sampling), tmp_path, False, init)
             return seen
 

@@ -1,0 +1,50 @@
+import pytest
+from toy_batch import CASES, RUN, settings_and_cases
+
+from scoreinv.batch import forecast as forecast_module
+from scoreinv.batch.forecast import MIB, forecast, table
+
+
+def forecasts(*overrides, **changes):
+    return forecast(settings_and_cases(*overrides, **changes)[1])
+
+
+def test_every_method_of_every_case_has_a_time_and_the_case_a_memory():
+    run = RUN | {"methods": ["fdk", "sart", "dds", "fdk+dds"]}
+    found = forecasts(run=run)
+    assert [each.name for each in found] == ["a", "b", "c"]
+    for each in found:
+        assert list(each.seconds) == ["fdk", "sart", "dds", "fdk+dds"]
+        assert all(0 < spent < 60 for spent in each.seconds.values())
+        assert 50 * MIB < each.memory < 20_000 * MIB
+        assert f"| {each.name}    |" in table(found)
+
+
+def test_time_grows_with_steps_samples_and_iterations(monkeypatch):
+    """On a clock that gives every evaluation of a sampler and every iteration a second."""
+
+    def timed(compute):
+        return len(compute.args[0]) * 3.0 if "draw" in repr(compute) else compute.keywords.get("iterations", 0) + 0.5
+
+    monkeypatch.setattr(forecast_module, "_timed", timed)
+    run = RUN | {"methods": ["fdk", "sart", "dds"], "sampling": {"steps": 12, "samples": 5}}
+    [each] = forecasts(run=run, cases=CASES[:1])
+    assert each.seconds["dds"] == pytest.approx(5 * 12, abs=1)
+    assert each.seconds["sart"] == pytest.approx(10.5)
+    assert each.seconds["fdk"] == pytest.approx(0.5)
+
+
+def test_cases_alike_are_tried_once(monkeypatch):
+    tried = []
+    actual = forecast_module._tried
+    monkeypatch.setattr(forecast_module, "_tried", lambda *about: tried.append(about[0]) or actual(*about))
+    larger = {"name": "larger", "set": {"input.phantom.shape": [2, 24, 24]}}
+    forecasts("run.methods=[fdk]", cases=[*CASES, larger])
+    assert tried == ["a", "larger"]
+
+
+def test_a_case_that_cannot_be_read_says_why():
+    bad, good = forecasts("run.methods=[fdk]", cases=[{"name": "bad", "file": "none.nii.gz"}, CASES[0]])
+    assert "none.nii.gz: no such file" in bad.reason
+    assert bad.reason in table([bad, good])
+    assert good.reason is None
