@@ -95,7 +95,7 @@ def run(
         else:
             first = None if start is None else images[start]
             parts = case, prior, settings.sampling, out, progress, first
-            about = acquisition(settings, hot_start(method)[1], case)
+            about = None if start is not None or method not in METHODS else acquisition(settings, method, case)
             images[method] = reconstruct(method, *parts, store=store, samples=samples, about=about)
         spent = before + time.perf_counter() - begun
         row = {"seconds": spent if start is None else spent + metrics[start]["seconds"]}
