@@ -7,11 +7,13 @@ Files are whole or absent, and carry the key of what they were made from: a samp
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +24,7 @@ from scoreinv.io.atomic import atomic_path
 from scoreinv.samplers import Step
 
 FORMAT = "scoreinv-sample"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,37 @@ class SampleStore:
     written: Callable[[int], None] = lambda number: None
 
     def __contains__(self, number: int) -> bool:
-        return self.read(number) is not None
+        return self._opened(number, lambda file, record: True) or False
 
     def numbers(self) -> list[int]:
         """Of the samples that are there, ascending."""
         found = sorted(int(path.stem) for path in self.folder.glob("[0-9]*.safetensors") if path.stem.isdigit())
         return [number for number in found if number in self]
 
+    def seconds(self) -> float:
+        """Spent on the samples that are there."""
+        steps = (self._opened(number, lambda file, record: _steps(record)) or () for number in self.numbers())
+        return sum(step.network + step.operator + step.rest for step in itertools.chain.from_iterable(steps))
+
     def read(self, number: int, device: torch.device | str = "cpu") -> Sample | None:
         """A sample; None where it is absent, damaged or made from something else."""
+
+        def sample(file: Any, record: dict[str, str]) -> Sample:
+            image = file.get_tensor("image").to(device)
+            return Sample(torch.view_as_complex(image) if record["complex"] == "true" else image, _steps(record))
+
+        return self._opened(number, sample)
+
+    def _opened(self, number: int, look: Callable[[Any, dict[str, str]], Found]) -> Found | None:
+        """What is found in a whole file of this key; of the image only what is looked at is read."""
         try:
-            with safe_open(self._path(number), "pt", str(device)) as file:
+            with safe_open(self._path(number), "pt") as file:
                 record = file.metadata() or {}
                 if record.get("format") != FORMAT or record.get("key") != self.key:
                     return None
-                image = file.get_tensor("image")
-                steps = tuple(_step(step) for step in json.loads(record["steps"]))
+                return look(file, record)
         except (FileNotFoundError, SafetensorError):
             return None
-        return Sample(torch.view_as_complex(image) if record["complex"] == "true" else image, steps)
-
-    def seconds(self) -> float:
-        """Spent on the samples that are there."""
-        samples = (self.read(number) for number in self.numbers())
-        steps = (step for sample in samples if sample is not None for step in sample.steps)
-        return sum(step.network + step.operator + step.rest for step in steps)
 
     def write(self, number: int, image: Tensor, steps: Sequence[Step] = ()) -> None:
         """Keep a sample, whole or not at all; one under the same number is replaced."""
@@ -99,5 +108,5 @@ class SampleStore:
         return self.folder / f"{number:06d}.safetensors"
 
 
-def _step(fields: dict[str, object]) -> Step:
-    return Step(**{**fields, "misfit": tuple(fields["misfit"])})  # type: ignore[arg-type]
+def _steps(record: dict[str, str]) -> tuple[Step, ...]:
+    return tuple(Step(**step | {"misfit": tuple(step["misfit"])}) for step in json.loads(record["steps"]))

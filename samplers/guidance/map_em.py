@@ -31,7 +31,8 @@ class MAPEM(Guidance):
 
     with sensitivity s_i and emissions e_i of subset i of n. Subsets go on from level to level where they stopped. A
     smooth coupling such as RDPz enters by its parabola at x, which moves a and adds to beta; the root stays one. Of any
-    other the prox is taken at the end.
+    other a is the prox: what the slices' prior left unlike is evened out, and what the counts then say of one slice
+    alone is not.
 
     r takes the error of x0 for white. Where it is not, r understates the parts that vary slowly, those that counts know
     best, and steppers that keep nothing of z but x0 (`split="dds"`) never get them back: then a `slack` above 1 does.
@@ -57,7 +58,8 @@ class MAPEM(Guidance):
         parts = self._parts(problem)
         n = len(parts)
         x0 = problem.prior.denoise(z, sigma)
-        anchor = intensity.to_image(x0).clamp(min=0)
+        smooth = isinstance(problem.coupling, SmoothCoupling)
+        anchor = intensity.to_image(x0 if smooth else coupled(x0, sigma, problem)).clamp(min=0)
         r = self.slack * problem.prior.error(sigma)
         x = anchor.clamp(min=FLOOR * intensity.scale)
         first = history.get("subset", 0)
@@ -65,8 +67,6 @@ class MAPEM(Guidance):
             x = _positive_root(parts[k % n], x, *_parabola(x, anchor, r, problem), n)
         history["subset"] = (first + self.iterations) % n
         guided = intensity.to_network(x)
-        if not isinstance(problem.coupling, SmoothCoupling):
-            guided = coupled(guided, sigma, problem)
         A = problem.operator
         misfit = problem.likelihood.negative_log(A.forward(anchor), problem.measurements, len(A.out_shape))
         return Estimate(guided, (z - guided) / sigma, x0, misfit, self.iterations)

@@ -69,8 +69,8 @@ def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCa
         except ValueError as error:
             raise ConfigError(f"{source}: {error}") from None
         for name, file in pairs:
-            what = f"cases.{k}" if file is None else f"cases.{k} ({file})"
-            if not re.match(NAME, name) or name in RESERVED:
+            what = f"cases.{k}" if file is None else f"cases.{k} ({str(file)!r})"
+            if not re.fullmatch(NAME, name) or name in RESERVED:
                 raise ConfigError(f"{source}: {what}: {name!r} cannot be the name of a case's folder; give a name")
             # Names that differ in case alone are one on some disks.
             if name.casefold() in taken:

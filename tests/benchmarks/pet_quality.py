@@ -1,19 +1,22 @@
-"""PET from simulated scans: error, lesions, and bias against variance, for the best setting of each method.
+r"""PET from simulated scans: error, lesions, and bias against variance, for the best setting of each method.
 
     python tests/benchmarks/pet_quality.py --out phantoms.json
-    python tests/benchmarks/pet_quality.py --volume activity.nii.gz --slices 230 278 --out volume.json
+    python tests/benchmarks/pet_quality.py --volume activity.nii.gz --slices 244 256 --samples 4 --out slab.json
+    python tests/benchmarks/pet_quality.py --volume activity.nii.gz --seeds 1 --samples 1 --ring-difference 1 \
+        --passes 2 --strengths 12 --out whole.json
     python tests/benchmarks/pet_quality.py --spread
 
 Lesions, spheres of 10 to 16 mm of three times the activity around them, are added to every image, so that how much of
 their contrast comes back can be measured. OSEM is taken at its best number of passes and BSREM at its best strength, by
-mean PSNR over everything of one level of counts; the samplers are taken as they are. Recovery is
-(lesion / surroundings - 1) / (true ratio - 1), surroundings a shell about the lesion. Bias and variance are those of
+mean PSNR over everything of one level of counts; of the sampler the mean of a few samples is taken as it is. Recovery
+is (lesion / surroundings - 1) / (true ratio - 1), surroundings a shell about the lesion. Bias and variance are those of
 the lesions' mean and of the surroundings' voxels over ten noise realisations of one image, at the middle level.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -38,11 +41,12 @@ from scoreinv.priors import Prior
 LEVELS = (0.6, 2.5, 10.0)  # true coincidences per mm^3
 SEEDS = (1, 2, 3)
 PASSES = (1, 2, 3, 4, 6, 8)
-STRENGTHS = (0.75, 1.5, 3.0, 6.0, 12.0)
+STRENGTHS = (3.0, 6.0, 12.0, 24.0)
 REALISATIONS = 10
 SEEN = 5 / 2.355  # mm, standard deviation: lesions are as sharp as the images they are added to
-LINES = Lines(max_ring_difference=4, span=3)
-SAMPLER = {"method": "map-em", "steps": 24, "progress": False}
+RING_DIFFERENCE = 4
+SAMPLER: dict[str, Any] = {"method": "map-em", "steps": 24, "progress": False}
+SAMPLES = 2
 Lesions = list[tuple[Tensor, Tensor]]
 
 
@@ -100,7 +104,11 @@ def subjects(volume: Path | None, slices: list[int] | None) -> Iterator[tuple[st
         yield f"{region} {number}", Image(activity, size), mu, lesions
 
 
-def reconstructions(case: Case, prior: Prior) -> Iterator[tuple[str, Tensor, float]]:
+def lines(ring_difference: int = RING_DIFFERENCE) -> Lines:
+    return Lines(max_ring_difference=ring_difference, span=3)
+
+
+def reconstructions(case: Case, prior: Prior, args: argparse.Namespace) -> Iterator[tuple[str, Tensor, float]]:
     """Method with its setting, image and seconds."""
 
     def timed(make: Callable[[], Tensor]) -> tuple[Tensor, float]:
@@ -108,37 +116,38 @@ def reconstructions(case: Case, prior: Prior) -> Iterator[tuple[str, Tensor, flo
         return make(), time.perf_counter() - begun
 
     known: dict[str, Any] = {"likelihood": case.likelihood}
-    for passes in PASSES:
+    for passes in args.passes:
         yield f"osem {passes}", *timed(lambda n=passes: osem(case.operator, case.measurements, iterations=n, **known))
-    for strength in STRENGTHS:
+    for strength in args.strengths:
         yield (
             f"bsrem {strength:g}",
             *timed(lambda beta=strength: bsrem(case.operator, case.measurements, strength=beta, **known)),
         )
-    yield "map-em", *timed(lambda: solve(case.operator, case.measurements, prior, **known, **SAMPLER).mean)
+    yield (
+        "map-em",
+        *timed(lambda: solve(case.operator, case.measurements, prior, samples=args.samples, **known, **SAMPLER).mean),
+    )
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a method, setting and scan."""
     prior, rows = load_prior(args.prior), []
-    for name, activity, mu, lesions in subjects(args.volume, args.slices):
-        for counts in LEVELS:
-            for seed in SEEDS[: args.seeds]:
-                case = simulate(activity, mu, Scan(counts=counts, seed=seed), LINES)
-                for method, image, seconds in reconstructions(case, prior):
-                    truth = activity.data
-                    row = {"subject": name, "counts": counts, "seed": seed, "method": method, "seconds": seconds}
-                    row |= {"psnr": psnr(image, truth, case.scale), "ssim": ssim(image, truth, case.scale)}
-                    rows.append(row | {"recovery": recovery(image, truth, lesions)})
-                print(name, counts, seed, f"{rows[-1]['psnr']:.2f} dB by the sampler", flush=True)
-                args.out.write_text(json.dumps(rows))
+    scanned = list(subjects(args.volume, args.slices))
+    for seed, (name, activity, mu, lesions), counts in itertools.product(SEEDS[: args.seeds], scanned, args.levels):
+        case, truth = simulate(activity, mu, Scan(counts=counts, seed=seed), lines(args.ring_difference)), activity.data
+        for method, image, seconds in reconstructions(case, prior, args):
+            row = {"subject": name, "counts": counts, "seed": seed, "method": method, "seconds": seconds}
+            row |= {"psnr": psnr(image, truth, case.scale), "ssim": ssim(image, truth, case.scale)}
+            rows.append(row | {"recovery": recovery(image, truth, lesions)})
+        print(name, counts, seed, f"{rows[-1]['psnr']:.2f} dB by the sampler", flush=True)
+        args.out.write_text(json.dumps(rows))
     return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The best setting of each method at each level, as Markdown."""
-    lines = ["| counts | method | PSNR (dB) | SSIM | recovery | seconds |", "|---|---|---|---|---|---|"]
-    for counts in LEVELS:
+    text = ["| counts | method | PSNR (dB) | SSIM | recovery | seconds |", "|---|---|---|---|---|---|"]
+    for counts in sorted({row["counts"] for row in rows}):
         for family in ("osem", "bsrem", "map-em"):
             chosen: dict[str, list[dict[str, Any]]] = {}
             for row in rows:
@@ -148,11 +157,11 @@ def table(rows: list[dict[str, Any]]) -> str:
             means = {
                 key: np.mean([row[key] for row in chosen[best]]) for key in ("psnr", "ssim", "recovery", "seconds")
             }
-            lines.append(
+            text.append(
                 f"| {counts:g} | {best} | {means['psnr']:.2f} | {means['ssim']:.3f} | {means['recovery']:.2f} | "
                 f"{means['seconds']:.1f} |"
             )
-    return "\n".join(lines)
+    return "\n".join(text)
 
 
 def spread(args: argparse.Namespace) -> str:
@@ -161,10 +170,10 @@ def spread(args: argparse.Namespace) -> str:
     _, activity, mu, lesions = next(subjects(args.volume, args.slices))
     images: dict[str, list[Tensor]] = {}
     for seed in range(REALISATIONS):
-        case = simulate(activity, mu, Scan(counts=LEVELS[1], seed=100 + seed), LINES)
-        for method, image, _ in reconstructions(case, prior):
+        case = simulate(activity, mu, Scan(counts=LEVELS[1], seed=100 + seed), lines(args.ring_difference))
+        for method, image, _ in reconstructions(case, prior, args):
             images.setdefault(method, []).append(image)
-    lines = ["| method | lesion bias | lesion std | background bias | background std |", "|---|---|---|---|---|"]
+    text = ["| method | lesion bias | lesion std | background bias | background std |", "|---|---|---|---|---|"]
     for method, several in images.items():
         stack, truth = torch.stack(several), activity.data
         hot = [stack[:, lesion].mean(1) / truth[lesion].mean() for lesion, _ in lesions]
@@ -175,8 +184,8 @@ def spread(args: argparse.Namespace) -> str:
             np.mean([float(values.mean()) - 1 for values in cold]),
             np.mean([float(values.std(0).mean()) for values in cold]),
         ]
-        lines.append(f"| {method} | " + " | ".join(f"{100 * cell:+.1f} %" for cell in cells) + " |")
-    return "\n".join(lines)
+        text.append(f"| {method} | " + " | ".join(f"{100 * cell:+.1f} %" for cell in cells) + " |")
+    return "\n".join(text)
 
 
 if __name__ == "__main__":
@@ -185,6 +194,11 @@ if __name__ == "__main__":
     parser.add_argument("--slices", type=int, nargs=2, help="first slice of the volume, and the one after the last")
     parser.add_argument("--prior", default="pet-128")
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--levels", type=float, nargs="+", default=LEVELS)
+    parser.add_argument("--passes", type=int, nargs="+", default=PASSES)
+    parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
+    parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--ring-difference", type=int, default=RING_DIFFERENCE)
     parser.add_argument("--spread", action="store_true", help="bias and variance instead")
     parser.add_argument("--out", type=Path, default=Path("pet_quality.json"))
     asked = parser.parse_args()

@@ -311,6 +311,7 @@ class TestProcesses:
         assert [outcomes[name].status for name in "abc"] == ["complete", "busy", "complete"]
         assert summary(tmp_path)["cases"]["b"]["status"] == "pending"
 
+    @pytest.mark.slow
     def test_sigterm_keeps_what_is_done_and_exits_143(self, whole, tmp_path):
         config, out = tmp_path / "c.yaml", tmp_path / "out"
         slow = yaml.safe_dump(tree(run=RUN | {"sampling": {"steps": 40, "samples": 40}}))

@@ -57,7 +57,7 @@ class TestRefusals:
 
     def test_two_cases_of_one_name(self, scans):
         given = [{"file": f"{scans}/one.nii.gz"}, {"name": "ONE", "file": f"{scans}/two.nii.gz"}]
-        refused(r"cases\.1 \(.*two.nii.gz\) and cases\.0 \(.*one.nii.gz\) are both named 'ONE'; give", cases=given)
+        refused(r"cases\.1 \('.*two.nii.gz'\) and cases\.0 \('.*one.nii.gz'\) are both named 'ONE'; give", cases=given)
 
     def test_one_name_of_many_files(self, scans):
         refused(r"cases\.0\.name: x is given to 3 files", cases=[{"name": "x", "file": f"{scans}/*.nii.gz"}])
@@ -67,9 +67,18 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", ["../up", "/abs", "a/b", "..", ".hidden", "", "a\nb", "a\n"])
     def test_names_that_leave_the_folder(self, name):
-        refused("name", cases=[{"name": name}])
-        refused("name", name=name)
-        refused("name", cases=[{"name": "x", "set": {"name": "y", "networks": {name: "fbpconvnet-tiny"}}}])
+        refused("should match pattern", cases=[{"name": name}])
+        refused("should match pattern", name=name)
+
+    def test_methods_that_leave_the_folder(self):
+        own = {"networks": {"../up": "fbpconvnet-tiny"}, "methods": ["../up"]}
+        refused("should match pattern", cases=[{"name": "x", "set": own}])
+
+    def test_files_whose_names_are_no_names_of_folders(self, tmp_path):
+        (tmp_path / "a\n.nii").write_text("")
+        (tmp_path / ".nii").write_text("")
+        for pattern in ("a*.nii", ".nii"):
+            refused("cannot be the name of a case's folder", cases=[{"file": f"{tmp_path}/{pattern}"}])
 
     @pytest.mark.parametrize("name", ["summary.json", "events.jsonl", "config.yaml"])
     def test_names_of_other_files(self, name):
@@ -98,10 +107,3 @@ class TestRefusals:
         with pytest.raises(ConfigError, match="not YAML"):
             load_batch(tmp_path / "c.yaml", [f"beside=!!python/object/apply:os.mkdir ['{run}']"])
         assert not run.exists()
-
-
-@pytest.mark.parametrize("name", ["ct", "mri", "pet"])
-def test_examples_are_batches(name):
-    settings, cases = load_batch(f"configs/batch/{name}.yaml")
-    assert settings.name == f"batch-{name}"
-    assert len(cases) == 2

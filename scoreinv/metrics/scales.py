@@ -1,4 +1,4 @@
-"""How near an image is to a reference, on the scale that people read images of its modality on."""
+"""The scale that people read images of a modality on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 MU_WATER = 0.02  # 1/mm
-SSIM_WINDOW = 11  # pixels: 3.5 standard deviations of 1.5 pixels to either side
 
 
 @dataclass(frozen=True)
@@ -57,26 +56,3 @@ def activities(image: Tensor) -> Scale:
     """Activity, related to the largest of an image that there is; dark is high, up to nearly all of its own."""
     peak, bright = float(image.max()), float(np.percentile(image.cpu().numpy(), 99.5))
     return Scale(lambda x: x, peak, (0.0, bright), 0.4 * bright, "of the image", "gray_r")
-
-
-def psnr(image: Tensor, reference: Tensor, scale: Scale = HOUNSFIELD) -> float:
-    """Peak signal-to-noise ratio over all voxels, dB; images of one shape. Inf for equal images."""
-    mse = float((scale.read(image) - scale.read(reference)).double().square().mean())
-    return float("inf") if mse == 0 else 10 * float(np.log10(scale.span**2 / mse))
-
-
-def ssim(image: Tensor, reference: Tensor, scale: Scale = HOUNSFIELD) -> float:
-    """Structural similarity (Wang et al. 2004, Gaussian window), mean over axial slices; (z, y, x) or (y, x).
-
-    NaN where slices are smaller than the window, 11 pixels a side.
-    """
-    from skimage.metrics import structural_similarity
-
-    if min(image.shape[-2:]) < SSIM_WINDOW:
-        return float("nan")
-    a, b = (scale.read(x).reshape(-1, *x.shape[-2:]).cpu().numpy() for x in (image, reference))
-    values = [
-        structural_similarity(one, other, data_range=scale.span, gaussian_weights=True, use_sample_covariance=False)
-        for one, other in zip(a, b, strict=True)
-    ]
-    return float(np.mean(values))
