@@ -87,6 +87,16 @@ def batch_command(
 
 
 @app.command()
+def calibrate(config: Config, out: Out = None, set: Set = None) -> None:
+    """Learn how wide intervals of a method must be, and test it on cases held out; run again to continue."""
+    from scoreinv.calibrate import calibrate as learn
+    from scoreinv.config import load_calibration
+
+    settings, runs = load_calibration(config, set or [])
+    learn(settings, runs, _folder(out or Path("out") / settings.name), typer.echo)
+
+
+@app.command()
 def train(config: Config, out: Out = None, set: Set = None) -> None:
     """Train a network, a prior or a baseline, as the configuration names it; run again to continue."""
     from scoreinv.config import load_training

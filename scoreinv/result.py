@@ -31,13 +31,16 @@ class Reconstruction:
 
     Attributes:
         mean: of the samples, `operator.in_shape`.
-        std: of the samples; zeros for one sample. Uncalibrated: it is the spread of the samples, not yet a promise.
+        std: of the samples; zeros for one sample. It is the spread of the samples, and a promise only with a
+            calibration.
         samples: (samples, *image).
         residual: of the mean, in units of the noise; ||A mean - y|| / ||y|| for a Gaussian of one sigma
             (`Likelihood.residual`).
         diagnostics: a `Step` for every step of every group of samples.
         config: everything needed to repeat it, as plain values; large arrays by shape and SHA-256.
         voxel_size: (z, y, x) mm, None if the operator has no volume.
+        calibration: what `uncertainty.Calibration.label` says of one that holds for this result; None leaves the spread
+            uncalibrated.
     """
 
     mean: Tensor
@@ -47,6 +50,7 @@ class Reconstruction:
     diagnostics: list[Step]
     config: dict[str, Any]
     voxel_size: tuple[float, float, float] | None = None
+    calibration: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -118,7 +122,8 @@ class Reconstruction:
             "voxel_size": self.voxel_size,
             "residual": self.residual,
             "seconds": self.seconds,
-            "spread": "uncalibrated",
+            "spread": "uncalibrated" if self.calibration is None else "calibrated",
+            "calibration": self.calibration,
             "steps": [dataclasses.asdict(step) for step in self.diagnostics],
         }
         write_json(folder / "reconstruction.json", record)

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scoreinv import baselines
+from scoreinv.acquisition import acquisition
 from scoreinv.baselines.learned import LearnedNetwork
 from scoreinv.baselines.networks import load_network
 from scoreinv.baselines.networks import reconstruct as reconstruct_learned
@@ -22,11 +24,13 @@ from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
 from scoreinv.posterior import Posterior
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
+from scoreinv.priors.storage import prior_folder
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, Step, presets, schedules
 from scoreinv.samplers.guidance import DDS
 from scoreinv.samples import SampleStore
 from scoreinv.solve import prepare, sampled
+from scoreinv.uncertainty.calibration import find
 
 log = logging.getLogger("scoreinv")
 
@@ -91,7 +95,8 @@ def run(
         else:
             first = None if start is None else images[start]
             parts = case, prior, settings.sampling, out, progress, first
-            images[method] = reconstruct(method, *parts, store=store, samples=samples)
+            about = None if start is not None or method not in METHODS else acquisition(settings, method, case)
+            images[method] = reconstruct(method, *parts, store=store, samples=samples, about=about)
         spent = before + time.perf_counter() - begun
         row = {"seconds": spent if start is None else spent + metrics[start]["seconds"]}
         write_image(out / f"{method}.nii.gz", case.placed(images[method]))
@@ -161,16 +166,21 @@ def reconstruct(
     init: Tensor | None = None,
     store: SampleStore | None = None,
     samples: bool = True,
+    about: dict[str, Any] | None = None,
 ) -> Tensor:
     """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<name>/`.
 
-    A sampler may start from an image of that shape, `init`, noised to `sampling.start_sigma`.
+    A sampler may start from an image of that shape, `init`, noised to `sampling.start_sigma`. Its spread is labelled
+    calibrated where a calibration for the acquisition `about` lies beside the prior.
     """
     _, method = hot_start(name)
     if method not in METHODS:
         return _once(baseline(method, case), store)
     assert prior is not None
     result = sampled(posterior(name, case, prior, sampling, init), sampling.samples, store=store, progress=progress)
+    known = None if about is None else find(prior_folder(sampling.prior), about, sampling.samples)
+    if known is not None:
+        result = replace(result, calibration=known.label())
     result.save(out / name, case.placed, samples)
     return result.mean
 

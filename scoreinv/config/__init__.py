@@ -23,6 +23,7 @@ from scoreinv.config.loading import (
 from scoreinv.config.mri import MRISettings
 from scoreinv.config.pet import PETSettings
 from scoreinv.config.sampling import NAME, RunSettings, Sampling, hot_start
+from scoreinv.config.uncertainty import CalibrateSettings
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
@@ -93,6 +94,20 @@ def _case_run(settings: BatchSettings, entry: CaseSettings, name: str, file: Pat
     return resolve(RUNS[modality], tree, (), source)
 
 
+def load_calibration(path: str | Path, overrides: Iterable[str] = ()) -> tuple[CalibrateSettings, list[RunSettings]]:
+    """Settings of a calibration and the run of every case: those to learn from, those to test on, and one whose truth
+    alone is used. Raises like `load_settings`."""
+    settings = load_settings(CalibrateSettings, path, overrides)
+    runs = []
+    for k in range(settings.calibration + settings.test + 1):
+        tree = with_values(settings.run, dict.fromkeys(settings.vary, settings.first + k))
+        modality = tree.get("modality", "cbct")
+        if modality not in RUNS:
+            raise ConfigError(f"{path}: run.modality is {modality!r}, expected one of {sorted(RUNS)}")
+        runs.append(resolve(RUNS[modality], tree, (), f"{path}: run"))
+    return settings, runs
+
+
 def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSettings | LearnedSettings:
     """Settings of a training run from a YAML file, of the `model` it names (score if none). Raises as `load_run`."""
     tree = overridden(read_tree(path), overrides)
@@ -111,6 +126,7 @@ __all__ = [
     "BatchCase",
     "BatchSettings",
     "CTSettings",
+    "CalibrateSettings",
     "ConfigError",
     "MRISettings",
     "PETSettings",
@@ -120,6 +136,7 @@ __all__ = [
     "dump_settings",
     "hot_start",
     "load_batch",
+    "load_calibration",
     "load_run",
     "load_settings",
     "load_training",

@@ -46,9 +46,7 @@ def load_prior(name_or_folder: str | os.PathLike[str]) -> NetworkPrior:
         FileNotFoundError: if there is no such name or folder, or a file of it is missing.
         ValueError: if the configuration is not of this format or the weights are damaged.
     """
-    folder = Path(name_or_folder)
-    if not folder.is_dir():
-        folder = BUNDLED / str(name_or_folder)
+    folder = prior_folder(name_or_folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"load_prior: no prior {str(name_or_folder)!r}; expected a folder or one of {bundled_priors()}"
@@ -68,6 +66,12 @@ def load_prior(name_or_folder: str | os.PathLike[str]) -> NetworkPrior:
         raise ValueError(
             f"load_prior: {folder / 'config.json'} does not fit its weights ({reason}); copy both"
         ) from None
+
+
+def prior_folder(name_or_folder: str | os.PathLike[str]) -> Path:
+    """Where `load_prior` looks."""
+    folder = Path(name_or_folder)
+    return folder if folder.is_dir() else BUNDLED / str(name_or_folder)
 
 
 def _prior(config: dict[str, Any], state: dict[str, Tensor]) -> NetworkPrior:

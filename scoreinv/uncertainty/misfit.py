@@ -1,0 +1,42 @@
+"""Whether samples fit their data as well as noise allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators import Likelihood, LinearOperator
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Reduced chi-square of each sample.
+
+    Attributes:
+        chi_square: (samples,): 1 where the data are missed by their noise, more where they contradict the sample, less
+            where noise was fitted.
+        width: standard deviation of it at the truth, sqrt(2 / data).
+    """
+
+    chi_square: Tensor
+    width: float
+
+
+def misfit(operator: LinearOperator, measurements: Tensor, likelihood: Likelihood, samples: Tensor) -> Misfit:
+    """sum |g|^2 / w over the data seen, by their number, with (g, w) of the likelihood at every sample.
+
+    Complex data count twice, since sigma is per real component. One sample goes through the operator at a time.
+
+    Args:
+        samples: (samples, *image).
+    """
+    values, seen = [], 0
+    for sample in samples:
+        g, w = likelihood.quadratic(operator.forward(sample), measurements)
+        good = w > 0
+        seen = int(good.sum()) * (2 if measurements.is_complex() else 1)
+        values.append(float((g.abs().square() / torch.where(good, w, 1.0))[good].double().sum()) / seen)
+    return Misfit(torch.tensor(values, dtype=torch.float64), math.sqrt(2 / seen))
