@@ -2,9 +2,9 @@ import json
 
 import pytest
 import yaml
-from toy_run import toy_run
 from toy_batch import RUN
 from toy_batch import tree as batch_tree
+from toy_run import toy_run
 from toy_training import tree
 from toys import unet
 
