@@ -66,7 +66,13 @@ def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, su
 
     Raises:
         NotImplementedError: if there are several and the operator has no views.
+        ValueError: for a mask of events, which says nothing of the other lines.
     """
+    if likelihood.mask is not None and operator.partial:
+        raise ValueError(
+            f"{operator}: the likelihood's mask is of events and leaves the lines without any in; expected none: mask "
+            "bad lines by a normalisation of 0 and leave their events out"
+        )
     if likelihood.mask is not None:
         counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
     axis, parts = operator.view_axis, []

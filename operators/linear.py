@@ -39,12 +39,14 @@ class LinearOperator(ABC):
         unit: physical unit of the image ("1/mm"), compared with the prior's; None fits any.
         volume: grid of the image; None where its place and voxel size are unknown.
         counts: whether measurements are counts of an emitter, in proportion to the image.
+        partial: whether there were other measurements, all of them 0: lines without events in list mode.
         view_axis: axis of the measurements along which `subset` takes every n-th.
     """
 
     unit: str | None = None
     volume: Volume | None = None
     counts: bool = False
+    partial: bool = False
     view_axis: int = 0
 
     def __init__(
@@ -278,7 +280,7 @@ class _Composition(LinearOperator):
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
         self.outer, self.inner = outer, inner
-        self.view_axis, self.counts = outer.view_axis, outer.counts
+        self.view_axis, self.counts, self.partial = outer.view_axis, outer.counts, outer.partial
         self.unit, self.volume = inner.unit, inner.volume
 
     def _inspect(self, x: Tensor) -> None:
@@ -312,6 +314,7 @@ class _Sum(LinearOperator):
         super().__init__(left.in_shape, left.out_shape, left.in_dtype, left.out_dtype, left.device or right.device)
         self.left, self.right = left, right
         self.view_axis, self.counts = left.view_axis, left.counts and right.counts
+        self.partial = left.partial or right.partial
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
@@ -342,7 +345,7 @@ class _Scaled(LinearOperator):
             raise TypeError(f"{factor} * {operator}: a complex factor needs complex measurements; use a real one")
         super().__init__(operator.in_shape, operator.out_shape, operator.in_dtype, operator.out_dtype, operator.device)
         self.operator, self.factor = operator, factor
-        self.view_axis, self.counts = operator.view_axis, operator.counts
+        self.view_axis, self.counts, self.partial = operator.view_axis, operator.counts, operator.partial
         self.unit, self.volume = operator.unit, operator.volume
 
     def _inspect(self, x: Tensor) -> None:

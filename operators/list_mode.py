@@ -37,6 +37,7 @@ class ListModePET(LinearOperator):
 
     volume: Volume
     counts = True
+    partial = True
 
     def __init__(self, operator: PET, events: Tensor) -> None:
         check_events("ListModePET", events, operator.out_shape)

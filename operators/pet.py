@@ -141,11 +141,13 @@ def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:
             "1/mm on the grid of the image; attenuation factors of lines go into normalisation"
         )
     _check_values(attenuation, "attenuation")
-    inside = attenuation[attenuation > 0]
-    if len(inside) and float(inside.median()) > _DENSEST_BODY:
+    # The mean weighted by the values themselves: faint air around the patient does not hide what is in it.
+    total = float(attenuation.double().sum())
+    typical = float(attenuation.double().square().sum()) / total if total else 0.0
+    if typical > _DENSEST_BODY:
         raise ValueError(
-            f"PET: attenuation has median {float(inside.median()):.3g} where it is not 0, expected 1/mm at 511 keV, "
-            "about 0.01; divide a mu-map in 1/cm by 10"
+            f"PET: attenuation is about {typical:.3g} in the patient, expected 1/mm at 511 keV, about 0.01; divide a "
+            "mu-map in 1/cm by 10"
         )
     return attenuation
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from scoreinv.operators import Gaussian, Likelihood, LinearOperator, ListModePET, Poisson, Stack
+from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Poisson, Stack
 from scoreinv.operators.em import em_step, em_subsets, uniform_image
 from scoreinv.posterior import Posterior, stacked, together
 from scoreinv.priors import IntensityMap, NonNegative, Prior, SliceWise
@@ -162,7 +162,7 @@ def prepare(
     preset, chunk = METHODS[method], max_slices or 8
     lifted = _lift(prior, operator, slice_axis, chunk)
     guidance, stepper = guidance or preset.guidance, stepper or preset.stepper
-    if isinstance(operator, ListModePET) and not isinstance(guidance, MAPEM):
+    if operator.partial and not isinstance(guidance, MAPEM):
         raise ValueError(
             f"solve: {guidance} sees events but not the lines without any; expected method='map-em' for list mode, or "
             "the histogram of the events"

@@ -39,7 +39,7 @@ def bsrem(
     x <- [x + a_k D (n A_i^T (m y_i / (A_i x + b_i) - m) - beta grad R(x))]_+ for one subset i of n after another, in
     the order of Herman and Meyer, with the mask m, relaxed by a_k = 1 / (1 + relaxation k) in pass k. D takes the step
     of EM where data decide and that of the penalty's curvature c where it does, D^-1 = A^T m / x + beta c / 2 at the
-    start of the pass.
+    start of the pass; no voxel more than doubles in a step.
 
     Args:
         operator: A with entries >= 0, and views if subsets are more than 1; such as PET or ListModePET.
@@ -79,5 +79,8 @@ def bsrem(
     for k in range(iterations):
         step = seen / (1 + relaxation * k) / (sensitivity / (x + least) + beta * penalty.curvature(x) / 2)
         for part in parts:
-            x = (x + step * (len(parts) * part.gradient(x) - beta * penalty.gradient(x))).clamp(min=0)
+            change = step * (len(parts) * part.gradient(x) - beta * penalty.gradient(x))
+            # Where lines of a subset see little of a voxel, or expect little, n times its gradient is no estimate of
+            # that of all: without a bound on growth such voxels run away.
+            x = (x + torch.minimum(change, x + least)).clamp(min=0)
     return x

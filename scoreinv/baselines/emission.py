@@ -10,6 +10,9 @@ from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
 
 
+LEAST_COUNTS = 500  # in a subset
+
+
 def emission_data(
     name: str,
     operator: LinearOperator,
@@ -30,15 +33,15 @@ def emission_data(
     likelihood = Poisson() if likelihood is None else likelihood
     if not isinstance(likelihood, Poisson):
         raise TypeError(f"{name}: likelihood is {likelihood}, expected Poisson(background)")
+    check_measurements(name, operator, counts)
+    likelihood.check(counts, operator.out_shape)
     views = operator.out_shape[operator.view_axis]
-    subsets = default_subsets(operator) if subsets is None else subsets
+    subsets = _enough(default_subsets(operator), counts) if subsets is None else subsets
     if iterations < 1 or not 1 <= subsets <= max(views, 1):
         raise ValueError(
             f"{name}: iterations {iterations}, subsets {subsets}; expected iterations >= 1 and 1 <= subsets <= {views} "
             "views"
         )
-    check_measurements(name, operator, counts)
-    likelihood.check(counts, operator.out_shape)
     parts = em_subsets(operator, counts, likelihood, subsets)
     x, seen = uniform_image(parts)
     if not bool(seen.any()):
@@ -48,3 +51,8 @@ def emission_data(
     for part in parts:
         part.likelihood.check_seen(part.operator.forward(seen.to(counts.dtype)), part.counts)
     return parts, x, seen
+
+
+def _enough(subsets: int, counts: Tensor) -> int:
+    """Fewer subsets where they would hold few counts each: a voxel that no count of one subset supports is 0 for good."""
+    return max(1, min(subsets, int(counts.sum()) // LEAST_COUNTS))

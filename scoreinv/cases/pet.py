@@ -63,6 +63,8 @@ def simulate(activity: Image, mu: Tensor, scan: Scan, lines: Lines) -> Case:
         "sinogram": Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
     }
     truth = activity.data
+    if not float(truth.max()) > 0:
+        raise ValueError("simulate: the activity is 0 everywhere; expected an image of something")
     seen = PET(scanner, volume, **parts).forward(truth)
     tissue = float((truth > EMITS * truth.max()).sum()) * math.prod(volume.voxel_size)
     sensitivity = scan.counts * tissue / float(seen.double().sum())
@@ -84,7 +86,7 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
         image = read_image(source.volume)
         if float(image.data.min()) < 0:
             raise ValueError(f"input.volume: {source.volume} holds negative values, expected activity >= 0")
-        mu = body_of_water(image) if source.attenuation is None else _mu_map(source, image.volume)
+        mu = body_of_water(image) if source.attenuation is None else _mu_map(source, image)
     if source.slices is None:
         return image, mu
     first, last = source.slices
@@ -115,16 +117,23 @@ def body_of_water(image: Image) -> Tensor:
     return WATER * (smooth > 0.01 * np.percentile(smooth.numpy(), 99)).to(torch.float32)
 
 
-def _mu_map(source: Input, grid: Volume) -> Tensor:
+def _mu_map(source: Input, grid: Image) -> Tensor:
+    """That of a file, which must lie where the image does."""
     from scoreinv.io import read_image
 
     assert source.attenuation is not None
-    found = read_image(source.attenuation)
-    if tuple(found.data.shape) != grid.shape or not np.allclose(found.voxel_size, grid.voxel_size, rtol=1e-2):
+    found, shape = read_image(source.attenuation), tuple(grid.data.shape)
+    if tuple(found.data.shape) != shape or not np.allclose(found.voxel_size, grid.voxel_size, rtol=1e-2):
         raise ValueError(
             f"input.attenuation: {source.attenuation} has shape {tuple(found.data.shape)} and voxels of "
-            f"{found.voxel_size} mm, expected those of the image, {grid.shape} and {grid.voxel_size}; resample it onto "
-            "the same grid"
+            f"{found.voxel_size} mm, expected those of the image, {shape} and {grid.voxel_size}; resample it onto the "
+            "same grid"
+        )
+    apart = np.abs(np.subtract(found.origin, grid.origin))
+    if np.any(apart > np.array(grid.voxel_size)) or not np.allclose(found.direction, grid.direction, atol=1e-2):
+        raise ValueError(
+            f"input.attenuation: {source.attenuation} begins at {found.origin} mm (S, P, L), expected where the image "
+            f"does, {grid.origin}, turned alike; resample it onto the same grid"
         )
     return found.data
 
@@ -189,7 +198,9 @@ def _list_mode(settings: PETSettings) -> Case:
     operator = PET(
         scanner,
         volume,
-        attenuation=None if source.attenuation is None else _mu_map(source, volume),
+        attenuation=None
+        if source.attenuation is None
+        else _mu_map(source, lying_on(volume)(torch.zeros(volume.shape))),
         normalisation=lines.products(efficiencies) / lines.multiplicity,
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=sinogram,
@@ -225,7 +236,9 @@ def _sinogram(settings: PETSettings) -> Case:
     operator = PET(
         prompts.scanner,
         volume,
-        attenuation=None if source.attenuation is None else _mu_map(source, volume),
+        attenuation=None
+        if source.attenuation is None
+        else _mu_map(source, lying_on(volume)(torch.zeros(volume.shape))),
         normalisation=others.get("efficiencies"),
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,

@@ -96,7 +96,8 @@ class PETSettings(RunSettings):
         unused: dict[str, tuple[Section, tuple[str, ...]]] = {}
         if measured:
             unused["scan"] = self.scan, tuple(Scan.model_fields)
-            unused["input"] = source, ("slices",)
+            events = ("background", "efficiencies") if source.list_mode is not None else ()
+            unused["input"] = source, ("slices", *events)
             why = "the input is measured, and its file knows the scan"
         else:
             unused["grid"] = self.grid, tuple(Grid.model_fields)

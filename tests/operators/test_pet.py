@@ -283,10 +283,18 @@ def test_missing_parallelproj_says_how_to_get_it():
         full(backend="parallelproj")
 
 
+def faint_air(mu):
+    """A small body of this attenuation in air that is not quite 0."""
+    attenuation = torch.full(VOLUME.shape, 1e-4)
+    attenuation[:, 5:8, 5:8] = mu
+    return attenuation
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"attenuation": torch.full(VOLUME.shape, 0.096)}, "divide a mu-map in 1/cm by 10"),
+        ({"attenuation": faint_air(0.096)}, "divide a mu-map in 1/cm by 10"),
         ({"attenuation": -torch.ones(VOLUME.shape)}, "attenuation holds negative"),
         ({"attenuation": torch.ones(31, 40, 14)}, "factors of lines go into normalisation"),
         ({"normalisation": torch.ones(14, 40, 31)}, "broadcasts to"),

@@ -133,3 +133,13 @@ def test_bad_settings_are_refused():
         bsrem(OPERATOR, y, iterations=0)
     with pytest.raises(ValueError, match="anatomy has shape"):
         bsrem(OPERATOR, y, likelihood=Poisson(0.5), anatomy=torch.zeros(2, 16, 16))
+
+
+def test_hardly_any_background_makes_no_voxel_run_away():
+    # Many subsets, of few counts each, on lines that expect next to nothing.
+    likelihood = Poisson(1e-3)
+    for scale in (1.0, 30.0):
+        y = likelihood.simulate(scale * OPERATOR(truth()), torch.Generator().manual_seed(3))
+        image = bsrem(OPERATOR, y, likelihood=likelihood)
+        assert float(OPERATOR(image).sum()) == pytest.approx(float(y.sum()), rel=0.1)
+        assert float(image.max()) < 5 * float(osem(OPERATOR, y, likelihood=likelihood, subsets=1).max())

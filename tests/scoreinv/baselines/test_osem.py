@@ -133,3 +133,20 @@ class Identity(LinearOperator):
 def test_single_voxels_are_solved_in_one_step():
     y = torch.tensor([0.0, 1.0, 5.0, 100.0])
     torch.testing.assert_close(osem(Identity(), y, iterations=1, subsets=1), y)
+
+
+def test_a_few_counts_are_not_lost_in_subsets():
+    y = counts(scale=1e-4)
+    assert 0 < float(y.sum()) < 100
+    assert float(OPERATOR(osem(OPERATOR, y)).sum()) == pytest.approx(float(y.sum()), rel=0.05)
+
+
+def test_a_mask_of_events_is_refused_and_so_are_methods_that_need_all_lines():
+    events = torch.nonzero(counts())
+    listed = ListModePET(OPERATOR, events)
+    ones = torch.ones(len(events))
+    with pytest.raises(ValueError, match="mask is of events"):
+        osem(listed, ones, likelihood=Poisson(0.0, mask=ones))
+    assert (2.0 * listed).partial
+    assert (listed + listed).partial
+    assert not (2.0 * OPERATOR).partial

@@ -79,7 +79,7 @@ def test_bodies_without_a_mu_map_are_of_water(patient):
 def test_a_mu_map_is_that_of_its_file(patient, tmp_path):
     path, activity = patient
     mu = 0.005 * (activity > 0)
-    write_image(tmp_path / "mu.nii.gz", Image(mu, SIZE))
+    write_image(tmp_path / "mu.nii.gz", Image(mu, SIZE, (100.0, -50.0, 20.0)))
     found = case(input={"volume": path, "attenuation": tmp_path / "mu.nii.gz"}, lines=EXACT)
     torch.testing.assert_close(found.operator.attenuation, mu)
     write_image(tmp_path / "mu.nii.gz", Image(mu[1:], SIZE))
@@ -88,6 +88,20 @@ def test_a_mu_map_is_that_of_its_file(patient, tmp_path):
     write_image(tmp_path / "mu.nii.gz", Image(mu, (4.0, 3.0, 3.0)))
     with pytest.raises(ValueError, match=r"voxels of \(4.0, 3.0, 3.0\) mm, expected"):
         case(input={"volume": path, "attenuation": tmp_path / "mu.nii.gz"}, lines=EXACT)
+
+
+def test_a_mu_map_elsewhere_is_refused(patient, tmp_path):
+    path, activity = patient
+    write_image(tmp_path / "mu.nii.gz", Image(0.005 * (activity > 0), SIZE, (100.0, -50.0, 60.0)))
+    with pytest.raises(ValueError, match=r"mu.nii.gz begins at .*, expected where the image does"):
+        case(input={"volume": path, "attenuation": tmp_path / "mu.nii.gz"}, lines=EXACT)
+
+
+def test_an_empty_activity_is_refused(patient):
+    path, activity = patient
+    write_image(path, Image(torch.zeros_like(activity), SIZE))
+    with pytest.raises(ValueError, match="activity is 0 everywhere"):
+        case(input={"volume": path})
 
 
 def test_negative_activity_is_refused(patient):
@@ -157,6 +171,7 @@ def test_list_mode_and_its_histogram_give_the_same_image(events):
     [
         ({"input": {"list_mode": "a.l", "volume": "b.nii"}}, "input.list_mode and input.volume are both given"),
         ({"input": {"list_mode": "a.l"}, "scan": {"counts": 3}}, "scan.counts has no effect"),
+        ({"input": {"list_mode": "a.l", "efficiencies": "e.hs"}}, "input.efficiencies has no effect"),
         ({"grid": {"shape": [8, 8, 8]}}, "grid.shape has no effect"),
         ({"input": {"background": "b.hs"}}, "input.background has no effect"),
     ],
