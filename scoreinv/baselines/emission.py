@@ -9,7 +9,6 @@ from scoreinv.operators.em import EMSubset, default_subsets, em_subsets, uniform
 from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
 
-
 LEAST_COUNTS = 500  # in a subset
 
 
@@ -54,5 +53,5 @@ def emission_data(
 
 
 def _enough(subsets: int, counts: Tensor) -> int:
-    """Fewer subsets where they would hold few counts each: a voxel that no count of one subset supports is 0 for good."""
+    """Fewer subsets where each would hold few counts: a voxel that none of one subset supports is 0 for good."""
     return max(1, min(subsets, int(counts.sum()) // LEAST_COUNTS))

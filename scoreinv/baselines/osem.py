@@ -29,8 +29,8 @@ def osem(
         counts: y, operator.out_shape; for ListModePET ones.
         likelihood: background and mask; Poisson() if None.
         iterations: passes through all data; noise grows with them.
-        subsets: number of subsets, each of views spread over the scan; None takes four views or more each, but no more
-            than 14 subsets, and one where there are no views.
+        subsets: number of subsets, each of views spread over the scan; None takes four views and 500 counts or more
+            each, but no more than 14 subsets, and one where there are no views.
 
     Returns:
         (z, y, x), >= 0, in the unit in which A gives counts. Voxels that no line sees are 0.

@@ -138,6 +138,10 @@ def _mu_map(source: Input, grid: Image) -> Tensor:
     return found.data
 
 
+def _measured_mu_map(source: Input, volume: Volume) -> Tensor | None:
+    return None if source.attenuation is None else _mu_map(source, lying_on(volume)(torch.zeros(volume.shape)))
+
+
 def scanner_around(volume: Volume) -> PETScanner:
     """A scanner whose rings cover the volume along the axis, and whose bore goes round it."""
     depth, height, width = (n * size for n, size in zip(volume.shape, volume.voxel_size, strict=True))
@@ -198,9 +202,7 @@ def _list_mode(settings: PETSettings) -> Case:
     operator = PET(
         scanner,
         volume,
-        attenuation=None
-        if source.attenuation is None
-        else _mu_map(source, lying_on(volume)(torch.zeros(volume.shape))),
+        attenuation=_measured_mu_map(source, volume),
         normalisation=lines.products(efficiencies) / lines.multiplicity,
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=sinogram,
@@ -236,9 +238,7 @@ def _sinogram(settings: PETSettings) -> Case:
     operator = PET(
         prompts.scanner,
         volume,
-        attenuation=None
-        if source.attenuation is None
-        else _mu_map(source, lying_on(volume)(torch.zeros(volume.shape))),
+        attenuation=_measured_mu_map(source, volume),
         normalisation=others.get("efficiencies"),
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,
