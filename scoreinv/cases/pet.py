@@ -37,6 +37,7 @@ EMITS = 0.01  # of the largest activity, so much counts as tissue
 CRYSTAL, RING = 4.8, 5.0  # mm, of simulated scanners
 SIDES = 28
 LEAST_RATE = 0.1  # of the mean, of single photons in a crystal
+SMOOTH = 4.0  # mm, standard deviation, for the window of measured scans
 TOF_BINS = 2.0  # in one full width at half maximum
 
 
@@ -248,8 +249,11 @@ def _sinogram(settings: PETSettings) -> Case:
 
 def _measured(operator: LinearOperator, volume: Volume, data: Tensor, background: Tensor) -> Case:
     likelihood = Poisson(background)
-    shown = osem(operator, data, likelihood=likelihood, iterations=1)
-    return Case(operator, data, likelihood, None, lying_on(volume), activities(shown))
+    # Smoothed: of few counts the brightest voxels are noise, and a window up to them shows nothing else.
+    shown = gaussian_filter(
+        osem(operator, data, likelihood=likelihood, iterations=1).numpy(), [SMOOTH / size for size in volume.voxel_size]
+    )
+    return Case(operator, data, likelihood, None, lying_on(volume), activities(torch.from_numpy(shown)))
 
 
 def _grid(lines: LinesOfResponse, grid: Grid) -> Volume:
