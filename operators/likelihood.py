@@ -195,10 +195,22 @@ class Poisson(Likelihood):
             )
         if bool((counts != counts.round()).any()):
             logger.warning("Poisson: measurements are not whole numbers; expected prompts as counted, not corrected")
+        if bool((background > 0).any()) and not bool((counts > 0).any()):
+            raise ValueError(
+                f"Poisson: measurements hold no counts, on a background of {_range(self.background)}; expected prompts, "
+                "background included: is the scan empty?"
+            )
         if bool((background > 0).any()) and bool((background >= counts).all()):
             raise ValueError(
                 f"Poisson: background, {_range(self.background)}, is at least the measurements everywhere; expected "
                 "mean counts of each datum, in the same unit"
+            )
+        measured, expected = float(counts.double().sum()), float(background.double().sum())
+        if expected > measured + 5 * measured**0.5:
+            logger.warning(
+                "Poisson: the background sums to %.6g, more than the %.6g counts; expected it in counts of each datum",
+                expected,
+                measured,
             )
 
     def check_seen(self, expected: Tensor, y: Tensor) -> None:

@@ -106,6 +106,15 @@ class TestEmission:
         Poisson().check(y + 0.5, (2,))
         assert "whole numbers" in caplog.text
 
+    def test_a_background_that_cannot_be_is_told(self, caplog):
+        with pytest.raises(ValueError, match="hold no counts, on a background of 0.5"):
+            Poisson(0.5).check(torch.zeros(4), (4,))
+        y = torch.tensor([100.0, 0.0, 0.0, 0.0])
+        Poisson(20.0).check(y, (4,))
+        assert not caplog.records
+        Poisson(50.0).check(y, (4,))
+        assert "the background sums to 200, more than the 100 counts" in caplog.text
+
 
 def test_masked_data_pull_at_nothing_even_if_they_are_nan():
     likelihood = Gaussian(1.0, mask=torch.tensor([1.0, 0.0]))

@@ -24,7 +24,7 @@ def solved(operator=OPERATOR, counts=COUNTS, prior=PRIOR, method="map-em", **opt
     [
         ({"counts": COUNTS - 1}, "Poisson: measurements have negative values"),
         ({"likelihood": Poisson(1e4)}, "is at least the measurements everywhere"),
-        ({"counts": 0 * COUNTS, "likelihood": Poisson(0.1)}, "is at least the measurements everywhere"),
+        ({"counts": 0 * COUNTS, "likelihood": Poisson(0.1)}, "hold no counts, on a background of 0.1"),
         ({"operator": PET(SCANNER, VOLUME, normalisation=torch.zeros(1), sinogram=SINOGRAM)}, "no counts of any image"),
         (
             {
