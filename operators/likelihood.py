@@ -197,8 +197,8 @@ class Poisson(Likelihood):
             logger.warning("Poisson: measurements are not whole numbers; expected prompts as counted, not corrected")
         if bool((background > 0).any()) and not bool((counts > 0).any()):
             raise ValueError(
-                f"Poisson: measurements hold no counts, on a background of {_range(self.background)}; expected prompts, "
-                "background included: is the scan empty?"
+                f"Poisson: measurements hold no counts, on a background of {_range(self.background)}; expected prompts "
+                "as counted: is the scan empty?"
             )
         if bool((background > 0).any()) and bool((background >= counts).all()):
             raise ValueError(

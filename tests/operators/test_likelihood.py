@@ -107,7 +107,7 @@ class TestEmission:
         assert "whole numbers" in caplog.text
 
     def test_a_background_that_cannot_be_is_told(self, caplog):
-        with pytest.raises(ValueError, match="hold no counts, on a background of 0.5"):
+        with pytest.raises(ValueError, match=r"hold no counts, on a background of 0\.5"):
             Poisson(0.5).check(torch.zeros(4), (4,))
         y = torch.tensor([100.0, 0.0, 0.0, 0.0])
         Poisson(20.0).check(y, (4,))
