@@ -135,6 +135,7 @@ def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend:
 
 
 def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:
+    _check_tensor(attenuation, "attenuation")
     if tuple(attenuation.shape) != volume.shape:
         raise ValueError(
             f"PET: attenuation has shape {tuple(attenuation.shape)}, expected (z, y, x) = {volume.shape}, a mu-map in "
@@ -153,6 +154,7 @@ def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:
 
 
 def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    _check_tensor(normalisation, "normalisation")
     aligned = zip(normalisation.shape[::-1], shape[::-1], strict=False)
     if normalisation.ndim > 3 or any(n not in (1, m) for n, m in aligned):
         raise ValueError(
@@ -161,6 +163,11 @@ def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -
         )
     _check_values(normalisation, "normalisation")
     return normalisation
+
+
+def _check_tensor(values: object, what: str) -> None:
+    if not isinstance(values, Tensor):
+        raise TypeError(f"PET: {what} is {type(values).__name__}, expected a tensor; use torch.from_numpy of an array")
 
 
 def _check_values(values: Tensor, what: str) -> None:

@@ -43,6 +43,7 @@ SEEDS = (1, 2, 3)
 PASSES = (1, 2, 3, 4, 6, 8)
 STRENGTHS = (3.0, 6.0, 12.0, 24.0)
 REALISATIONS = 10
+TRIES = 10_000
 SEEN = 5 / 2.355  # mm, standard deviation: lesions are as sharp as the images they are added to
 RING_DIFFERENCE = 4
 SAMPLER: dict[str, Any] = {"method": "map-em", "steps": 24, "progress": False}
@@ -57,7 +58,9 @@ def with_lesions(activity: Tensor, voxel_size: tuple[float, float, float], seed:
     grid = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32))
     inside = (activity > 0.3 * activity[activity > 0.05 * activity.max()].median()).nonzero().numpy()
     result, lesions, centres = activity.clone(), [], []
-    while len(lesions) < 4:
+    for _ in range(TRIES):
+        if len(lesions) == 4:
+            return result, lesions
         place = inside[rng.integers(len(inside))]
         centre = np.array([axis[k] for axis, k in zip(axes, place, strict=True)])
         margin = [abs(c) + 16 < 0.5 * n * size for c, n, size in zip(centre, activity.shape, voxel_size, strict=True)]
@@ -75,7 +78,7 @@ def with_lesions(activity: Tensor, voxel_size: tuple[float, float, float], seed:
         result += soft * (3 * background - result).clamp(min=0)
         lesions.append((lesion, shell))
         centres.append(centre)
-    return result, lesions
+    raise ValueError(f"no place for four lesions within {TRIES} tries; expected an image of more tissue")
 
 
 def recovery(image: Tensor, truth: Tensor, lesions: Lesions) -> float:

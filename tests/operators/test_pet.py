@@ -315,3 +315,9 @@ def test_events_outside_the_sinogram_are_refused():
     with pytest.raises(TypeError, match="expected whole numbers"):
         ListModePET(operator, torch.zeros(3, 3))
     assert ListModePET(operator, torch.zeros(0, 3, dtype=torch.int16)).adjoint(torch.zeros(0)).sum() == 0
+
+
+@pytest.mark.parametrize("what", ["attenuation", "normalisation"])
+def test_arrays_are_no_tensors(what):
+    with pytest.raises(TypeError, match=f"{what} is ndarray, expected a tensor; use torch.from_numpy"):
+        PET(SCANNER, VOLUME, sinogram=SINOGRAM, **{what: np.ones(VOLUME.shape, np.float32)})
