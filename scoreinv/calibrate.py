@@ -12,13 +12,12 @@ from tqdm import tqdm
 from scoreinv.acquisition import acquisition
 from scoreinv.batch import identity
 from scoreinv.cases import Case, load_case
-from scoreinv.config import CalibrateSettings, RunSettings, dump_settings, hot_start
+from scoreinv.config import CalibrateSettings, RunSettings, check_one_sampler, dump_settings
 from scoreinv.io import atomic_path
 from scoreinv.posterior import stacked
 from scoreinv.priors import Prior, load_prior
 from scoreinv.priors.storage import prior_folder
 from scoreinv.run import posterior
-from scoreinv.samplers import METHODS
 from scoreinv.samples import SampleStore
 from scoreinv.uncertainty import Calibration, Observed, observe, patient
 from scoreinv.uncertainty.calibration import path_beside
@@ -42,10 +41,7 @@ def calibrate(
         ValueError: if the run is not of one sampler of at least two samples, or has no truth.
     """
     first = runs[0]
-    if len(first.methods) != 1 or hot_start(first.methods[0])[0] or first.methods[0] not in METHODS:
-        raise ValueError(f"run.methods: {list(first.methods)}, expected one sampler such as dds")
-    if first.sampling.samples < 2:
-        raise ValueError(f"run.sampling.samples: {first.sampling.samples}, expected at least 2; one has no spread")
+    check_one_sampler(first)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))

@@ -86,6 +86,16 @@ def batch_command(
         raise typer.Exit(1)
 
 
+@app.command(name="sample")
+def sample_command(config: Config, out: Out = None, set: Set = None) -> None:
+    """Draw samples of one scan and write what they say, as maps and numbers; run again to continue or to add some."""
+    from scoreinv.config import load_sample
+    from scoreinv.sample import sample
+
+    settings, run = load_sample(config, set or [])
+    sample(settings, run, _folder(out or Path("out") / settings.name), say=typer.echo)
+
+
 @app.command()
 def calibrate(config: Config, out: Out = None, set: Set = None) -> None:
     """Learn how wide intervals of a method must be, and test it on cases held out; run again to continue."""

@@ -59,17 +59,22 @@ class Posterior:
         count: int,
         store: SampleStore | None = None,
         callback: Callable[[Step, State, int], None] | None = None,
+        first: int = 0,
     ) -> Iterator[tuple[int, Sample]]:
-        """Sample 0, 1, ..., one after the other, so that only those of a group are in memory.
+        """Sample `first`, `first` + 1, ..., one after the other, so that only those of a group are in memory.
 
         Samples that are in the store come from there; a group of which one is missing is drawn as a whole, so that
         every sample is what it would have been. `callback` is told of every step, and how many samples made it.
         """
         for members in self.groups(count):
+            if members[-1] < first:
+                continue
             kept = [None if store is None else store.read(number, self.noise.device) for number in members]
             if None in kept:
                 kept = self._drawn(members, kept, store, callback)
-            yield from ((number, sample) for number, sample in zip(members, kept, strict=True) if sample is not None)
+            for number, sample in zip(members, kept, strict=True):
+                if sample is not None and number >= first:
+                    yield number, sample
 
     def _drawn(
         self,

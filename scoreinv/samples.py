@@ -78,6 +78,22 @@ class SampleStore:
 
         return self._opened(number, sample)
 
+    def rows(self, number: int, start: int, stop: int) -> Tensor:
+        """Part of a sample along its first axis, of which no more is read.
+
+        Raises:
+            KeyError: if the sample is not there.
+        """
+
+        def part(file: Any, record: dict[str, str]) -> Tensor:
+            values: Tensor = file.get_slice("image")[start:stop]
+            return torch.view_as_complex(values) if record["complex"] == "true" else values
+
+        found = self._opened(number, part)
+        if found is None:
+            raise KeyError(f"SampleStore: no sample {number} in {self.folder}; expected one of {self.numbers()}")
+        return found
+
     def _opened(self, number: int, look: Callable[[Any, dict[str, str]], Found]) -> Found | None:
         """What is found in a whole file of this key; of the image only what is looked at is read."""
         try:

@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
     return {"scoreinv": __version__, "torch": str(torch.__version__)}
 
 
-def inputs(settings: RunSettings) -> dict[str, str]:
+def inputs(settings: BaseModel) -> dict[str, str]:
     """SHA-256 of every file that the settings name, by its path.
 
     Raises:
@@ -56,14 +56,16 @@ def key(settings: RunSettings, *parts: Any) -> str:
     return _combined([tree, versions(), *parts])
 
 
-def _paths(section: BaseModel) -> Iterator[Path]:
+def _paths(section: Any) -> Iterator[Path]:
     """The files that settings name."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
+    if isinstance(section, Path):
+        yield section
+    elif isinstance(section, BaseModel):
+        for name in type(section).model_fields:
+            yield from _paths(getattr(section, name))
+    elif isinstance(section, dict):
+        for value in section.values():
             yield from _paths(value)
-        elif isinstance(value, Path):
-            yield value
 
 
 def _parts(path: Path) -> Iterator[Path]:

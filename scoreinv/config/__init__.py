@@ -22,8 +22,8 @@ from scoreinv.config.loading import (
 )
 from scoreinv.config.mri import MRISettings
 from scoreinv.config.pet import PETSettings
-from scoreinv.config.sampling import NAME, RunSettings, Sampling, hot_start
-from scoreinv.config.uncertainty import CalibrateSettings
+from scoreinv.config.sampling import NAME, RunSettings, Sampling, check_one_sampler, hot_start
+from scoreinv.config.uncertainty import CalibrateSettings, Region, SampleSettings
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
@@ -33,11 +33,7 @@ DEMOS: dict[str, tuple[dict[str, Any], ...]] = {"cbct": (ct.DEMO,), "mri": (mri.
 
 def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
     """Settings of a run from a YAML file, of the modality it names (cbct if none). Raises like `load_settings`."""
-    tree = overridden(read_tree(path), overrides)
-    modality = tree.get("modality", "cbct")
-    if modality not in RUNS:
-        raise ConfigError(f"{path}: modality is {modality!r}, expected one of {sorted(RUNS)}")
-    return resolve(RUNS[modality], tree, (), str(path))
+    return _of_its_modality(overridden(read_tree(path), overrides), str(path))
 
 
 @dataclass(frozen=True)
@@ -87,11 +83,7 @@ def _case_run(settings: BatchSettings, entry: CaseSettings, name: str, file: Pat
     if file is not None:
         values[settings.file] = str(file)
         values |= {key: str(file.parent / text.replace("{stem}", stem(file))) for key, text in settings.beside.items()}
-    tree = with_values(settings.run, values | {"name": name})
-    modality = tree.get("modality", "cbct")
-    if modality not in RUNS:
-        raise ConfigError(f"{source}: run.modality is {modality!r}, expected one of {sorted(RUNS)}")
-    return resolve(RUNS[modality], tree, (), source)
+    return _of_its_modality(with_values(settings.run, values | {"name": name}), f"{source}: run")
 
 
 def load_calibration(path: str | Path, overrides: Iterable[str] = ()) -> tuple[CalibrateSettings, list[RunSettings]]:
@@ -101,11 +93,22 @@ def load_calibration(path: str | Path, overrides: Iterable[str] = ()) -> tuple[C
     runs = []
     for k in range(settings.calibration + settings.test + 1):
         tree = with_values(settings.run, dict.fromkeys(settings.vary, settings.first + k))
-        modality = tree.get("modality", "cbct")
-        if modality not in RUNS:
-            raise ConfigError(f"{path}: run.modality is {modality!r}, expected one of {sorted(RUNS)}")
-        runs.append(resolve(RUNS[modality], tree, (), f"{path}: run"))
+        runs.append(_of_its_modality(tree, f"{path}: run"))
     return settings, runs
+
+
+def load_sample(path: str | Path, overrides: Iterable[str] = ()) -> tuple[SampleSettings, RunSettings]:
+    """What is asked about samples, and the run that they are of. Raises like `load_settings`."""
+    settings = load_settings(SampleSettings, path, overrides)
+    return settings, _of_its_modality(settings.run, f"{path}: run")
+
+
+def _of_its_modality(tree: dict[str, Any], source: str) -> RunSettings:
+    """Settings of a run, of the modality it names (cbct if none)."""
+    modality = tree.get("modality", "cbct")
+    if modality not in RUNS:
+        raise ConfigError(f"{source}: modality is {modality!r}, expected one of {sorted(RUNS)}")
+    return resolve(RUNS[modality], tree, (), source)
 
 
 def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSettings | LearnedSettings:
@@ -130,14 +133,18 @@ __all__ = [
     "ConfigError",
     "MRISettings",
     "PETSettings",
+    "Region",
     "RunSettings",
+    "SampleSettings",
     "Sampling",
     "batch_cases",
+    "check_one_sampler",
     "dump_settings",
     "hot_start",
     "load_batch",
     "load_calibration",
     "load_run",
+    "load_sample",
     "load_settings",
     "load_training",
     "read_tree",

@@ -101,3 +101,11 @@ class RunSettings(Section):
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {known}"
                 raise ValueError(f"unknown method {name!r}; {hint}")
         return methods
+
+
+def check_one_sampler(run: RunSettings) -> None:
+    """Raise ValueError unless a run is of one sampler, and of enough samples to have a spread."""
+    if len(run.methods) != 1 or hot_start(run.methods[0])[0] or run.methods[0] not in METHODS:
+        raise ValueError(f"run.methods: {list(run.methods)}, expected one sampler such as dds")
+    if run.sampling.samples < 2:
+        raise ValueError(f"run.sampling.samples: {run.sampling.samples}, expected at least 2; one has no spread")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from scoreinv.config.sampling import Name
 from scoreinv.training.settings import Section
@@ -24,3 +25,49 @@ class CalibrateSettings(Section):
     test: int = Field(40, ge=2, description="cases to test on")
     region: float = Field(0.1, gt=0, lt=1, description="voxels count above this share of the mean's 99.5th percentile")
     store: bool = Field(True, description="beside the prior, where later runs find it; else in the folder alone")
+
+
+class Region(Section):
+    """Where numbers are asked for: a mask, or a ball."""
+
+    file: Path | None = Field(None, description="mask (NIfTI or MHA) on the grid of the results")
+    label: int | None = Field(None, description="of the mask; None takes all but 0")
+    centre: tuple[float, float, float] | None = Field(None, description="of a ball; world (S, P, L), mm")
+    radius: PositiveFloat | None = Field(None, description="of a ball, mm")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Region:
+        ball = self.centre is not None and self.radius is not None
+        if ball == (self.file is not None) or (self.centre is None) != (self.radius is None):
+            raise ValueError("a region has either the file of a mask, or centre and radius of a ball")
+        return self
+
+
+class SampleSettings(Section):
+    """Samples of one scan, and what is asked about them; numbers in the unit that the modality is read in."""
+
+    format: Literal[1] = Field(1, description="of this file")
+    name: Name = "samples"
+    run: dict[str, Any] = Field(description="of the scan, by one sampler; sampling.samples of them")
+    keep: bool = Field(True, description="every sample; quantiles need them, and so does asking anything else later")
+    level: float = Field(0.9, gt=0, lt=1, description="of intervals")
+    quantiles: tuple[float, ...] = Field((), description="maps of them, such as [0.05, 0.95]")
+    thresholds: tuple[float, ...] = Field((), description="maps of the probability to be above them")
+    regions: dict[Name, Region] = Field({}, description="where means are asked for, by name")
+    contrasts: dict[Name, tuple[Name, Name]] = Field({}, description="mean of one region less that of another")
+    null_space: int | None = Field(
+        None,
+        ge=1,
+        description="iterations of conjugate gradients that tell what the scanner sees of every sample, and of the "
+        "error where there is a truth; None leaves it out",
+    )
+
+    @model_validator(mode="after")
+    def _answerable(self) -> SampleSettings:
+        if self.quantiles and not self.keep:
+            raise ValueError("quantiles are asked of samples that are not kept; expected keep: true")
+        for name, pair in self.contrasts.items():
+            for region in pair:
+                if region not in self.regions:
+                    raise ValueError(f"contrasts.{name}: no region {region!r}, expected one of {sorted(self.regions)}")
+        return self

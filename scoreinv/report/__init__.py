@@ -1,6 +1,7 @@
 """What people look at: pictures, tables, and a page of a run or of a batch."""
 
 from scoreinv.report.figure import figure, table
+from scoreinv.report.maps import Panel, maps
 from scoreinv.report.page import report
 
-__all__ = ["figure", "report", "table"]
+__all__ = ["Panel", "figure", "maps", "report", "table"]

@@ -39,6 +39,9 @@ def read_run(folder: Path) -> dict[str, Any]:
         config = _mapping(folder / "config.yaml", yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ValueError(f"{folder / 'config.yaml'}: not YAML ({error}); run again") from None
+    # `scoreinv sample` says what it was asked around the run.
+    command = "sample" if "run" in config else "run"
+    config = {"name": config.get("name")} | _mapping(folder / "config.yaml", config.get("run", config))
     methods = [str(method) for method in config.get("methods", [])]
     images = {method: path for method in methods if (path := _image_of(folder, method)) is not None}
     if not images:
@@ -64,7 +67,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         "name": str(config.get("name", folder.resolve().name)),
         "modality": str(config.get("modality", "cbct")),
         "config": text,
-        "command": shlex.join(["scoreinv", "run", f"{folder}/config.yaml", "--out", f"{folder}-again"]),
+        "command": shlex.join(["scoreinv", command, f"{folder}/config.yaml", "--out", f"{folder}-again"]),
         "metrics": metrics,
         "convergence": {m: _convergence(folder / m / "reconstruction.json", r) for m, r in records.items()},
         "spread": {method: str(record.get("spread", "uncalibrated")) for method, record in records.items()},
@@ -180,10 +183,9 @@ def _together(group: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def _coverages(folder: Path, methods: list[str]) -> list[dict[str, Any]]:
-    """Plots of `calibration.json` beside the run and beside each method."""
-    places = {"calibration": folder} | {method: folder / method for method in methods}
-    files = {title: place / "calibration.json" for title, place in places.items()}
-    return [plot for title, path in files.items() if path.is_file() for plot in curves(_json(path), title)]
+    """Plots of the calibrations of the methods that have one."""
+    files = {method: folder / method / "calibration.json" for method in methods}
+    return [plot for title, path in files.items() if path.is_file() for plot in curves(path, title)]
 
 
 def _versions(records: dict[str, dict[str, Any]]) -> str:

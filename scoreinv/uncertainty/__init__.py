@@ -7,7 +7,8 @@ from scoreinv.uncertainty.intervals import deviations, exceedance, factor, quant
 from scoreinv.uncertainty.misfit import Misfit, misfit
 from scoreinv.uncertainty.moments import Moments
 from scoreinv.uncertainty.null_space import Hallucination, Split, hallucination, split
-from scoreinv.uncertainty.regions import Estimate, contrasts, estimate, region_means
+from scoreinv.uncertainty.regions import Estimate, ball, contrasts, estimate, region_means
+from scoreinv.uncertainty.tally import Tally
 
 __all__ = [
     "LEVELS",
@@ -20,6 +21,8 @@ __all__ = [
     "Observed",
     "Performance",
     "Split",
+    "Tally",
+    "ball",
     "calibration_error",
     "contrasts",
     "coverage",

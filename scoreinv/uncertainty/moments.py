@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -17,6 +20,18 @@ class Moments:
         self.count = 0
         self._mean: Tensor | None = None
         self._squares: Tensor | None = None  # sum of |x - mean|^2
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Moments:
+        """As they were when `state` was asked for."""
+        moments = cls()
+        moments.count, moments._mean, moments._squares = state["count"], state["mean"], state["squares"]
+        return moments
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors to keep: count, mean, and sum of squared distances from it."""
+        return {"count": self.count, "mean": self._mean, "squares": self._squares}
 
     def add(self, image: Tensor) -> None:
         """Take another image, (*image) as those before it."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from scoreinv.io import Image
 from scoreinv.uncertainty.intervals import factor
 
 
@@ -24,6 +28,14 @@ class Estimate:
     low: float
     high: float
     level: float
+
+
+def ball(grid: Image, centre: Sequence[float], radius: float) -> Tensor:
+    """Voxels of a grid whose middle is within a radius (mm) of a world position (S, P, L), mm; (z, y, x) bool."""
+    index = np.indices(grid.data.shape).reshape(3, -1) * np.array(grid.voxel_size)[:, None]
+    world = grid.direction @ index + np.array(grid.origin)[:, None]
+    inside = np.linalg.norm(world - np.array(centre)[:, None], axis=0) <= radius
+    return torch.from_numpy(inside.reshape(grid.data.shape))
 
 
 def region_means(samples: Tensor, mask: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from scoreinv.config import (
     load_batch,
     load_calibration,
     load_run,
+    load_sample,
     load_settings,
     load_training,
     read_tree,
@@ -220,6 +221,7 @@ def test_every_configuration_of_the_house_is_valid(path):
     kind = path.parent.name
     loaders = {"train": load_training, "prepare": partial(load_settings, PrepareSettings)}
     loaders |= {"batch": lambda path: load_batch(path)[0], "uncertainty": lambda path: load_calibration(path)[0]}
+    loaders |= {"sample": lambda path: load_sample(path)[0]}
     default = load_training if "model" in read_tree(path) else load_run
     settings = loaders.get(kind, default)(path)
     assert settings.name

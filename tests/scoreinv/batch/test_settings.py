@@ -94,8 +94,8 @@ class TestRefusals:
         refused(r"unknown key outputs.sample; did you mean 'samples'\?", outputs={"sample": True})
 
     def test_settings_that_no_run_has(self):
-        refused(r"cases\.0: unknown key scan\.veiws; did you mean 'views'\?", run=RUN | {"scan": {"veiws": 3}})
-        refused(r"run\.modality is 'sonar'", run={"modality": "sonar"})
+        refused(r"cases\.0: run: unknown key scan\.veiws; did you mean 'views'\?", run=RUN | {"scan": {"veiws": 3}})
+        refused(r"run: modality is 'sonar'", run={"modality": "sonar"})
 
     def test_tags_that_would_run_code(self, tmp_path):
         run = tmp_path / "ran"

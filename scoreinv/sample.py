@@ -1,0 +1,307 @@
+"""`scoreinv sample`: many samples of one scan, remembered as maps and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from scoreinv.acquisition import acquisition
+from scoreinv.batch import identity
+from scoreinv.cases import Case, load_case
+from scoreinv.config import Region, RunSettings, SampleSettings, check_one_sampler, dump_settings
+from scoreinv.io import Image, atomic_path, read_image, write_image, write_json
+from scoreinv.metrics import psnr, ssim
+from scoreinv.posterior import Posterior
+from scoreinv.priors import load_prior
+from scoreinv.priors.storage import prior_folder
+from scoreinv.report import Panel, maps
+from scoreinv.result import Reconstruction
+from scoreinv.run import posterior
+from scoreinv.samples import Sample, SampleStore
+from scoreinv.uncertainty import Calibration, Tally, ball, estimate, factor, hallucination, misfit, quantiles, split
+from scoreinv.uncertainty.calibration import find
+
+TALLY = "tally.pt"
+SORTED_AT_ONCE = 2**28  # bytes of samples
+# What is written beside mean and std, as far as it is asked for.
+MAPS = ("width", "quantile_*", "above_*", "measured_std", "unmeasured_std", "contradiction", "hallucination")
+
+
+def sample(
+    settings: SampleSettings, run: RunSettings, out: Path, progress: bool = True, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Draw the samples that are missing and write what all of them say.
+
+    The folder is that of a run, so that `scoreinv report` shows it, with maps (NIfTI), `statistics.json` and `maps.png`
+    beside mean and std, and the samples if they are kept. More can be asked for later: those that were drawn are not
+    drawn again, and the results are what they would have been at once. Memory does not grow with their number.
+
+    Args:
+        settings: what is asked.
+        run: of the scan, by one sampler.
+        out: folder of results.
+        progress: show a bar.
+        say: told what was found, a line at a time.
+
+    Returns:
+        What `statistics.json` holds: number of samples; level, factor and spread of intervals; chi_square of every
+        sample; regions and contrasts with intervals; and the share of the variance that the scanner sees.
+
+    Raises:
+        ValueError: if the run is not of one sampler of at least two samples, or a region is empty or of another grid.
+    """
+    check_one_sampler(run)
+    study = _study(settings, run)
+    out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out / "config.yaml") as temporary:
+        temporary.write_text(dump_settings(settings))
+    store = SampleStore(out / "samples", study.key) if settings.keep else None
+    tally = _counted(study, store, out / TALLY, progress)
+    result = _result(study, tally)
+    statistics = _statistics(study, tally, result)
+    _write(study, tally, store, result, statistics, out)
+    say(summary(statistics))
+    say(f"Look at {out / study.method / 'maps.png'}; the maps are NIfTI files beside it; or scoreinv report {out}.")
+    return statistics
+
+
+def summary(statistics: dict[str, Any]) -> str:
+    """The numbers in words."""
+    unit, level = statistics["unit"], f"{statistics['level']:.0%}"
+    chi = torch.tensor(statistics["chi_square"])
+    lines = [
+        f"{statistics['samples']} samples; chi-square {float(chi.mean()):.3f} +- {float(chi.std()):.3f} (1: data are "
+        f"missed by their noise); intervals are {statistics['spread']}"
+    ]
+    lines += [
+        f"{name}: {each['mean']:.4g} {unit}, {level} within [{each['low']:.4g}, {each['high']:.4g}]"
+        for name, each in (statistics["regions"] | statistics["contrasts"]).items()
+    ]
+    if statistics["measured_share"] is not None:
+        lines.append(f"the scanner sees {statistics['measured_share']:.1%} of the samples' variance")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What is asked of which scan.
+
+    Attributes:
+        settings, run, case: as given, and read.
+        posterior: that samples are drawn from.
+        key: of what a sample depends on.
+        whole: of what its numbers depend on as well.
+        regions: masks by name, of images where they lie in the patient.
+    """
+
+    settings: SampleSettings
+    run: RunSettings
+    case: Case
+    posterior: Posterior
+    key: str
+    whole: str
+    regions: dict[str, Tensor]
+
+    @property
+    def method(self) -> str:
+        return self.run.methods[0]
+
+    def read(self, image: Tensor) -> Tensor:
+        """The real numbers that people read, where they lie in the patient, (z, y, x)."""
+        return self.case.scale.read(self.case.placed(image.cpu()).data)
+
+    def difference(self, values: Tensor) -> Tensor:
+        """A spread or an error in the unit that people read, any shape."""
+        return self.case.scale.read(values) - self.case.scale.read(torch.zeros(1))
+
+
+def _study(settings: SampleSettings, run: RunSettings) -> _Study:
+    case = load_case(run)
+    if settings.null_space is not None and case.operator.partial:
+        raise ValueError(
+            f"null_space: {case.operator} knows the lines of its events alone; take a sinogram, or leave it out"
+        )
+    key = identity.key(run, identity.inputs(run), identity.weights(run), run.methods)
+    asked = settings.model_dump(mode="json", include={"thresholds", "regions", "null_space"})
+    whole = identity.key(run, key, asked, identity.inputs(settings))
+    grid = case.placed(torch.zeros(case.operator.in_shape, dtype=case.operator.in_dtype))
+    masks = {name: _mask(f"regions.{name}", region, grid) for name, region in settings.regions.items()}
+    drawn = posterior(run.methods[0], case, load_prior(run.sampling.prior), run.sampling)
+    return _Study(settings, run, case, drawn, key, whole, masks)
+
+
+def _mask(name: str, region: Region, grid: Image) -> Tensor:
+    """(z, y, x) bool, where results lie."""
+    if region.file is None:
+        assert region.centre is not None
+        assert region.radius is not None
+        mask = ball(grid, region.centre, region.radius)
+    else:
+        found = read_image(region.file).data.real
+        mask = found != 0 if region.label is None else found == region.label
+    if mask.shape != grid.data.shape or not bool(mask.any()):
+        raise ValueError(
+            f"{name}: mask has shape {tuple(mask.shape)} and {int(mask.sum())} voxels inside, expected "
+            f"{tuple(grid.data.shape)} and at least 1; draw it on an image of the results"
+        )
+    return mask
+
+
+def _counted(study: _Study, store: SampleStore | None, path: Path, progress: bool) -> Tally:
+    """All samples asked for, from wherever an earlier run came to."""
+    number = study.run.sampling.samples
+    tally = Tally.load(path, study.whole) or Tally()
+    if tally.count > number:
+        tally = Tally()
+    bar = tqdm(total=number, initial=tally.count, desc=study.settings.name, unit="sample", disable=not progress)
+    with bar:
+        for _, drawn in study.posterior.samples(number, store, first=tally.count):
+            _add(study, tally, drawn)
+            tally.save(path, study.whole)
+            bar.update()
+    return tally
+
+
+def _add(study: _Study, tally: Tally, drawn: Sample) -> None:
+    problem, values = study.posterior.problem, study.read(drawn.image)
+    above = values > torch.tensor(study.settings.thresholds).reshape(-1, 1, 1, 1)
+    parts = problem.operator, problem.measurements, problem.likelihood
+    row = {"chi_square": float(misfit(*parts, drawn.image[None]).chi_square[0])}
+    row |= {name: float(values[mask].double().mean()) for name, mask in study.regions.items()}
+    seen = None
+    if study.settings.null_space is not None:
+        # Weighted as if the data were the expectation: alike for all samples, so that the parts are linear in them.
+        _, weight = problem.likelihood.quadratic(problem.measurements, problem.measurements)
+        seen = split(problem.operator, weight, drawn.image, study.settings.null_space)
+    tally.add(drawn.image, above, row, drawn.steps, seen)
+
+
+def _result(study: _Study, tally: Tally) -> Reconstruction:
+    """Of the moments; the samples themselves stay where they are."""
+    problem, dtype = study.posterior.problem, study.case.operator.in_dtype
+    mean, std = tally.moments.mean.to(dtype), tally.moments.std.float()
+    residual = problem.likelihood.residual(problem.operator.forward(mean), problem.measurements)
+    config = study.posterior.config | {"samples": tally.count}
+    none = mean.new_empty(0, *mean.shape)
+    result = Reconstruction(mean, std, none, residual, tally.steps, config, study.case.voxel_size)
+    found = _calibration(study, tally.count)
+    return result if found is None else replace(result, calibration=found.label())
+
+
+def _calibration(study: _Study, samples: int) -> Calibration | None:
+    """One that holds, and knows the level asked for."""
+    about = acquisition(study.run, study.method, study.case)
+    found = find(prior_folder(study.run.sampling.prior), about, samples)
+    return found if found is not None and study.settings.level in found.levels else None
+
+
+def _statistics(study: _Study, tally: Tally, result: Reconstruction) -> dict[str, Any]:
+    settings, found = study.settings, _calibration(study, tally.count)
+    columns = {name: torch.tensor([row[name] for row in tally.rows]) for name in study.regions}
+    differences = {name: columns[region] - columns[other] for name, (region, other) in settings.contrasts.items()}
+    return {
+        "samples": tally.count,
+        "level": settings.level,
+        "factor": factor(settings.level, tally.count) if found is None else found.factor(settings.level),
+        "spread": "uncalibrated" if found is None else "calibrated",
+        "unit": study.case.scale.unit,
+        "residual": result.residual,
+        "chi_square": [row["chi_square"] for row in tally.rows],
+        "regions": {name: asdict(estimate(values, settings.level)) for name, values in columns.items()},
+        "contrasts": {name: asdict(estimate(values, settings.level)) for name, values in differences.items()},
+        "measured_share": tally.measured_share,
+    }
+
+
+def _write(
+    study: _Study,
+    tally: Tally,
+    store: SampleStore | None,
+    result: Reconstruction,
+    statistics: dict[str, Any],
+    out: Path,
+) -> None:
+    case, folder = study.case, out / study.method
+    for path in (path for pattern in MAPS for path in folder.glob(f"{pattern}.nii.gz")):
+        path.unlink()
+    result.save(folder, case.placed)
+    found = _calibration(study, tally.count)
+    if found is not None:
+        found.save(folder / "calibration.json")
+    shown = _maps(study, tally, store, result, statistics["factor"])
+    for name, image in shown.items():
+        write_image(folder / f"{name}.nii.gz", image)
+    write_json(folder / "statistics.json", statistics)
+    write_image(out / f"{study.method}.nii.gz", case.placed(result.mean))
+    row = {"seconds": sum(result.seconds.values())}
+    if case.reference is not None:
+        write_image(out / "reference.nii.gz", case.placed(case.reference))
+        pair = result.mean, case.reference, case.scale
+        row = {"psnr": psnr(*pair), "ssim": ssim(*pair)} | row
+    write_json(out / "metrics.json", {"methods": {study.method: row}})
+    maps(folder / "maps.png", _panels(study, result, shown), case.voxel_size)
+
+
+def _maps(
+    study: _Study, tally: Tally, store: SampleStore | None, result: Reconstruction, wide: float
+) -> dict[str, Image]:
+    """Where they lie in the patient, by name; in the unit of the operator's image, shares without one."""
+    settings, problem, placed = study.settings, study.posterior.problem, study.case.placed
+    shown = {"width": placed(2 * wide * result.std)}
+    if settings.quantiles and store is not None:
+        found = _quantiles(store, tally.count, settings.quantiles, result.mean)
+        shown |= {f"quantile_{p:g}": placed(image) for p, image in zip(settings.quantiles, found, strict=True)}
+    if tally.above is not None:
+        shares = tally.above / tally.count
+        shown |= {
+            f"above_{threshold:g}": replace(shown["width"], data=share)
+            for threshold, share in zip(settings.thresholds, shares, strict=True)
+        }
+    if settings.null_space is not None:
+        shown |= {f"{name}_std": placed(getattr(tally, name).std.float()) for name in ("measured", "unmeasured")}
+        parts = problem.operator, problem.measurements, problem.likelihood, result.mean
+        false = hallucination(*parts, study.case.reference, settings.null_space)
+        shown["contradiction"] = placed(false.measured)
+        if false.unmeasured is not None:
+            shown["hallucination"] = placed(false.unmeasured)
+    return shown
+
+
+def _quantiles(store: SampleStore, count: int, levels: tuple[float, ...], like: Tensor) -> Tensor:
+    """Of kept samples, (levels, *image), a few rows of the image at a time; magnitudes of complex ones."""
+    rows = max(1, SORTED_AT_ONCE // (count * like[0].nbytes))
+    parts = []
+    for k in range(0, len(like), rows):
+        values = torch.stack([store.rows(number, k, k + rows) for number in range(count)])
+        parts.append(quantiles(values.abs() if values.is_complex() else values, levels))
+    return torch.cat(parts, 1)
+
+
+def _panels(study: _Study, result: Reconstruction, shown: dict[str, Image]) -> list[Panel]:
+    """What `maps.png` shows of them, in the unit that people read."""
+    scale = study.case.scale
+    low, high = scale.window
+    panels = [Panel("mean", study.read(result.mean), low, high, scale.colours, scale.unit)]
+    for name, image in shown.items():
+        if name.startswith("above_"):
+            panels.append(Panel(f"P({name.replace('_', ' ')})", image.data, 0.0, 1.0, "viridis", ""))
+        elif name.startswith("quantile_"):
+            panels.append(Panel(name.replace("_", " "), scale.read(image.data), low, high, scale.colours, scale.unit))
+        elif name in ("contradiction", "hallucination"):
+            panels.append(Panel(name, study.difference(image.data), -scale.error, scale.error, "RdBu_r", scale.unit))
+        else:
+            values = study.difference(image.data)
+            panels.append(Panel(name.replace("_", " "), values, 0.0, _nearly_all(values), "magma", scale.unit))
+    return panels
+
+
+def _nearly_all(values: Tensor) -> float:
+    """What 99.5 % of them stay below; above 0."""
+    return float(np.percentile(values.numpy(), 99.5)) or 1.0
