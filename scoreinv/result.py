@@ -131,8 +131,16 @@ class Reconstruction:
 
 
 def remove_saved(folder: Path) -> None:
-    """Remove what `Reconstruction.save` writes, and nothing else; other samples must not stand beside a new mean."""
-    for pattern in ("reconstruction.json", "mean.nii.gz", "mean_phase.nii.gz", "std.nii.gz", "sample_[0-9]*.nii.gz"):
+    """Remove what `Reconstruction.save` writes and the calibration that was copied beside it, and nothing else; other
+    samples must not stand beside a new mean."""
+    for pattern in (
+        "reconstruction.json",
+        "calibration.json",
+        "mean.nii.gz",
+        "mean_phase.nii.gz",
+        "std.nii.gz",
+        "sample_[0-9]*.nii.gz",
+    ):
         for path in folder.glob(pattern):
             path.unlink()
 

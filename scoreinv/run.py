@@ -182,6 +182,8 @@ def reconstruct(
     if known is not None:
         result = replace(result, calibration=known.label())
     result.save(out / name, case.placed, samples)
+    if known is not None:
+        known.save(out / name / "calibration.json")
     return result.mean
 
 

@@ -56,6 +56,7 @@ def test_results_of_the_acquisition_are_labelled_calibrated_and_others_are_not(c
     assert found.cases == {"calibration": 2, "test": 2}
     label = saved_label(config, tmp_path / "same", "input.phantom.seed=3", "sampling.seed=5")
     assert label == ("calibrated", found.label())
+    assert Calibration.load(tmp_path / "same" / "dds" / "calibration.json") == found
     for change in ("scan.views=5", "scan.photons=1000", "sampling.steps=3", "sampling.samples=2"):
         assert saved_label(config, tmp_path / "other", change) == ("uncalibrated", None)
 

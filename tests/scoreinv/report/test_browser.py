@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from toy_calibration import toy_calibration
 from toy_run import EVIL, SPACING, toy_run
 
 from scoreinv.io import write_json
@@ -158,9 +159,9 @@ def test_numbers_and_curves_are_there(run_page):
 
 def test_coverage_is_drawn_from_a_calibration(opened, tmp_path):
     toy_run(tmp_path)
-    write_json(tmp_path / "calibration.json", {"levels": [0.5, 0.9], "coverage": [0.4, 0.7]})
+    toy_calibration().save(tmp_path / "dds" / "calibration.json")
     page = opened(report(tmp_path))
-    assert page.locator("#coverage-plots path").count() == 1
+    assert page.locator("#coverage-plots path").count() == 3
 
 
 def test_one_slice_has_one_plane(opened, tmp_path):

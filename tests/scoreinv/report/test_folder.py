@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from toy_calibration import toy_calibration
 from toy_run import SPACING, toy_run
 
 from scoreinv.io import Image, write_image, write_json
@@ -72,8 +73,8 @@ def test_steps_of_several_groups_are_one(tmp_path):
 def test_coverage_is_read_where_there_is_any(tmp_path):
     toy_run(tmp_path)
     assert read_run(tmp_path)["coverage"] == []
-    write_json(tmp_path / "dds" / "calibration.json", {"levels": [0.5, 0.9], "coverage": [0.4, 0.8]})
-    assert [plot["title"] for plot in read_run(tmp_path)["coverage"]] == ["dds"]
+    toy_calibration().save(tmp_path / "dds" / "calibration.json")
+    assert [plot["title"] for plot in read_run(tmp_path)["coverage"]] == ["dds", "dds, TARP"]
 
 
 def test_the_command_survives_a_shell(tmp_path):
