@@ -87,7 +87,7 @@ METHODS = {
     "mbir": Preset(MBIR(), PredictorCorrector(), coupling=PUBLISHED),
     # Chosen on procedural heads and bodies: slack 1 is 2 dB worse at few counts and 5 no better, fewer sub-iterations
     # leave lesions flat, more of them fit noise.
-    "map-em": Preset(MAPEM(16, slack=3.0), DDIM(eta=1.0, split="dds"), edm(2.0), TVz(0.2)),
+    "map-em": Preset(MAPEM(16, slack=4.0), DDIM(eta=1.0, split="dds"), edm(2.0), TVz(0.3)),
     "pnp": Preset(PnPADMM(), DDIM(), edm(1.0)),
     "smc": Preset(DPS(), TwistedSMC()),
     "dps-2023": Preset(DPSShift(), Ancestral(), vp),

@@ -6,6 +6,8 @@ r"""PET from simulated scans: error, lesions, and bias against variance, for the
         --passes 2 --strengths 12 --out whole.json
     python tests/benchmarks/pet_quality.py --spread
 
+What stands in the file of `--out` already is not computed again, so that a run that was ended goes on.
+
 Lesions, spheres of 10 to 16 mm of three times the activity around them, are added to every image, so that how much of
 their contrast comes back can be measured. OSEM is taken at its best number of passes and BSREM at its best strength, by
 mean PSNR over everything of one level of counts; of the sampler the mean of a few samples is taken as it is. Recovery
@@ -19,8 +21,9 @@ import argparse
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,39 +110,41 @@ def lines(ring_difference: int = RING_DIFFERENCE) -> Lines:
     return Lines(max_ring_difference=ring_difference, span=3)
 
 
-def reconstructions(case: Case, prior: Prior, args: argparse.Namespace) -> Iterator[tuple[str, Tensor, float]]:
-    """Method with its setting, image and seconds."""
+def reconstructions(
+    case: Case, prior: Prior, args: argparse.Namespace, known_already: Container[str] = ()
+) -> Iterator[tuple[str, Tensor, float]]:
+    """Method with its setting, image and seconds, of the methods that are not known already."""
 
     def timed(make: Callable[[], Tensor]) -> tuple[Tensor, float]:
         begun = time.perf_counter()
         return make(), time.perf_counter() - begun
 
     known: dict[str, Any] = {"likelihood": case.likelihood}
-    for passes in args.passes:
-        yield f"osem {passes}", *timed(lambda n=passes: osem(case.operator, case.measurements, iterations=n, **known))
-    for strength in args.strengths:
-        yield (
-            f"bsrem {strength:g}",
-            *timed(lambda beta=strength: bsrem(case.operator, case.measurements, strength=beta, **known)),
-        )
-    yield (
-        "map-em",
-        *timed(lambda: solve(case.operator, case.measurements, prior, samples=args.samples, **known, **SAMPLER).mean),
-    )
+    parts = case.operator, case.measurements
+    methods: dict[str, Callable[[], Tensor]] = {
+        f"osem {n}": partial(osem, *parts, iterations=n, **known) for n in args.passes
+    }
+    methods |= {f"bsrem {beta:g}": partial(bsrem, *parts, strength=beta, **known) for beta in args.strengths}
+    methods["map-em"] = lambda: solve(*parts, prior, samples=args.samples, **known, **SAMPLER).mean
+    for name, method in methods.items():
+        if name not in known_already:
+            yield name, *timed(method)
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a method, setting and scan."""
-    prior, rows = load_prior(args.prior), []
+    prior, rows = load_prior(args.prior), json.loads(args.out.read_text()) if args.out.is_file() else []
     scanned = list(subjects(args.volume, args.slices))
-    for seed, (name, activity, mu, lesions), counts in itertools.product(SEEDS[: args.seeds], scanned, args.levels):
+    for seed, (name, activity, mu, lesions), counts in itertools.product(args.seeds, scanned, args.levels):
         case, truth = simulate(activity, mu, Scan(counts=counts, seed=seed), lines(args.ring_difference)), activity.data
-        for method, image, seconds in reconstructions(case, prior, args):
-            row = {"subject": name, "counts": counts, "seed": seed, "method": method, "seconds": seconds}
+        about = {"subject": name, "counts": counts, "seed": seed}
+        done = {row["method"] for row in rows if row | about == row}
+        for method, image, seconds in reconstructions(case, prior, args, done):
+            row = about | {"method": method, "seconds": seconds}
             row |= {"psnr": psnr(image, truth, case.scale), "ssim": ssim(image, truth, case.scale)}
             rows.append(row | {"recovery": recovery(image, truth, lesions)})
-        print(name, counts, seed, f"{rows[-1]['psnr']:.2f} dB by the sampler", flush=True)
-        args.out.write_text(json.dumps(rows))
+            args.out.write_text(json.dumps(rows))
+            print(name, counts, seed, method, f"{row['psnr']:.2f} dB", flush=True)
     return rows
 
 
@@ -192,7 +197,7 @@ if __name__ == "__main__":
     parser.add_argument("--volume", type=Path, help="activity (NIfTI) to scan in place of phantoms")
     parser.add_argument("--slices", type=int, nargs=2, help="first slice of the volume, and the one after the last")
     parser.add_argument("--prior", default="pet-128")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--levels", type=float, nargs="+", default=LEVELS)
     parser.add_argument("--passes", type=int, nargs="+", default=PASSES)
     parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
