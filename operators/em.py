@@ -100,6 +100,21 @@ def em_step(part: EMSubset, x: Tensor, seen: Tensor) -> Tensor:
     return torch.where(here, part.emissions(x) / torch.where(here, part.sensitivity, 1.0), x) * seen
 
 
+def unlisted(parts: list[EMSubset], x: Tensor, expected: Tensor) -> Tensor:
+    """s^T x - sum(A x): what -log p of the rows of a `partial` A leaves out of that of all lines, (*batch).
+
+    Of events e in list mode -log p = s^T x - sum_e log(A x + b)_e, with s of all lines, up to terms of b alone (Parra
+    and Barrett 1998, IEEE TMI 17:228); rows alone give sum_e (A x)_e in place of s^T x.
+
+    Args:
+        parts: all subsets of A.
+        x: images, (*batch, *image).
+        expected: A x, (*batch, events).
+    """
+    sensitivity = torch.stack([part.sensitivity for part in parts]).sum(0)
+    return (sensitivity * x).flatten(-sensitivity.ndim).sum(-1) - expected.sum(-1)
+
+
 def _sensitivity(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:
     if likelihood.mask is not None:
         return operator.adjoint((counts.new_ones(()) * likelihood.mask).expand_as(counts).contiguous())

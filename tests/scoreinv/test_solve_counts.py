@@ -1,5 +1,7 @@
 """`solve` with counts of an emitter: what cannot be meant is refused, in one sentence."""
 
+import math
+
 import pytest
 import torch
 
@@ -65,6 +67,13 @@ def test_dead_lines_without_counts_do_not_matter():
     assert torch.isfinite(solved(operator, COUNTS * alive)).all()
 
 
+def test_the_residual_of_events_is_unknown():
+    events = torch.nonzero(COUNTS)
+    operator = ListModePET(PET(SCANNER, VOLUME, normalisation=torch.tensor([0.003]), sinogram=SINOGRAM), events)
+    result = solve(operator, torch.ones(len(events)), PRIOR, method="map-em", steps=2, progress=False)
+    assert math.isnan(result.residual)
+
+
 def test_events_are_counts_and_for_map_em_alone():
     events = torch.nonzero(COUNTS)
     binned = PET(SCANNER, VOLUME, normalisation=torch.tensor([0.003]), sinogram=SINOGRAM)  # an activity of about 1
@@ -73,6 +82,9 @@ def test_events_are_counts_and_for_map_em_alone():
     listed = solved(operator, torch.ones(len(events)), guidance=whole)
     binned = solved(binned, (COUNTS > 0).float(), guidance=whole)
     assert float((listed - binned).norm() / binned.norm()) < 1e-4
+    assert math.isnan(
+        solve(operator, torch.ones(len(events)), PRIOR, method="map-em", steps=3, progress=False).residual
+    )
     for method in ("dds", "dps"):
         with pytest.raises(ValueError, match="expected method='map-em' for list mode"):
             solved(operator, torch.ones(len(events)), method=method)
