@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from scoreinv.baselines import osem
+from scoreinv.baselines import cgls, osem, sart, tv
 from scoreinv.operators import PET, Gaussian, LinearOperator, ListModePET, PETScanner, Poisson, Sinogram, Volume
 
 SCANNER = PETScanner(150.0, 20, 4, 10.0, (-6.0, 0.0, 6.0))
@@ -147,6 +147,11 @@ def test_a_mask_of_events_is_refused_and_so_are_methods_that_need_all_lines():
     ones = torch.ones(len(events))
     with pytest.raises(ValueError, match="mask is of events"):
         osem(listed, ones, likelihood=Poisson(0.0, mask=ones))
+    for method in (cgls, sart, tv):
+        with pytest.raises(
+            ValueError, match=f"{method.__name__}: .* is of events, .* expected .* osem, bsrem or solve"
+        ):
+            method(listed, ones)
     assert (2.0 * listed).partial
     assert (listed + listed).partial
     assert not (2.0 * OPERATOR).partial
