@@ -47,7 +47,7 @@ class PET(LinearOperator):
         ImportError: for backend "parallelproj" without it.
         TypeError: if attenuation or normalisation are not float32.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
-            negative, NaN or Inf, or a mu-map that can only be in 1/cm.
+            negative, NaN or Inf, a normalisation without a line, or a mu-map that can only be in 1/cm.
 
     The subset of views and the order of numbers in a sinogram are those of `LinesOfResponse`.
     """
@@ -162,6 +162,8 @@ def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -
             f"views, planes) = {shape}"
         )
     _check_values(normalisation, "normalisation")
+    if not bool(normalisation.any()):
+        raise ValueError("PET: normalisation is 0 everywhere, expected efficiencies > 0 of all lines that are not dead")
     return normalisation
 
 

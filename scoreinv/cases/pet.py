@@ -15,6 +15,7 @@ from torch import Tensor
 from scoreinv.attenuation import WATER, attenuation
 from scoreinv.baselines import osem
 from scoreinv.cases.case import Case, lying_on
+from scoreinv.cases.efficiencies import check_attenuated_once, check_efficiencies
 from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom, Scan
 from scoreinv.io import Image
 from scoreinv.metrics import activities
@@ -38,6 +39,7 @@ CRYSTAL, RING = 4.8, 5.0  # mm, of simulated scanners
 SIDES = 28
 LEAST_RATE = 0.1  # of the mean, of single photons in a crystal
 SMOOTH = 4.0  # mm, standard deviation, for the window of measured scans
+VIEWS = 20  # of all, about so many tell whether efficiencies follow the attenuation
 TOF_BINS = 2.0  # in one full width at half maximum
 
 
@@ -235,15 +237,24 @@ def _sinogram(settings: PETSettings) -> Case:
                     f"input.{key}: {path} has (radial, views, planes) = {tuple(others[key].shape)}, expected those of "
                     f"the prompts, {tuple(prompts.data.shape)}"
                 )
+    efficiencies = others.get("efficiencies")
+    if efficiencies is not None:
+        check_efficiencies(f"input.efficiencies: {source.efficiencies}", efficiencies)
     volume = _grid(LinesOfResponse(prompts.scanner, prompts.sinogram), settings.grid)
     operator = PET(
         prompts.scanner,
         volume,
         attenuation=_measured_mu_map(source, volume),
-        normalisation=others.get("efficiencies"),
+        normalisation=efficiencies,
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,
     )
+    if efficiencies is not None and operator.attenuation is not None:
+        every = max(1, len(operator.lines.views) // VIEWS)
+        some = efficiencies[:, ::every]
+        transmission = operator.factors[:, ::every] / (operator.lines.multiplicity * some)
+        seen = transmission > 0  # not NaN, of dead lines
+        check_attenuated_once(f"input.efficiencies: {source.efficiencies}", some[seen], -transmission[seen].log())
     return _measured(operator, volume, prompts.data, others.get("background", torch.zeros(())))
 
 

@@ -299,6 +299,7 @@ def faint_air(mu):
         ({"attenuation": torch.ones(31, 40, 14)}, "factors of lines go into normalisation"),
         ({"normalisation": torch.ones(14, 40, 31)}, "broadcasts to"),
         ({"normalisation": torch.full((31, 1, 1), float("nan"))}, "normalisation holds"),
+        ({"normalisation": torch.zeros(31, 1, 1)}, "normalisation is 0 everywhere"),
         ({"resolution_fwhm": -1.0}, "widths >= 0"),
         ({"resolution_fwhm": (1.0, 2.0)}, "one or three"),
     ],

@@ -12,6 +12,7 @@ from scoreinv.samplers.guidance import MAPEM
 
 SCANNER, SINOGRAM, VOLUME = PETScanner.demo(2), Sinogram(61, 1), Volume((3, 8, 8), (5, 20, 20))
 OPERATOR = PET(SCANNER, VOLUME, sinogram=SINOGRAM)
+SMALL, RIM = Volume((3, 2, 2), (5, 20, 20)), (torch.arange(61) == 0).float()[:, None, None]  # which miss each other
 PRIOR = GaussianPrior(torch.ones(VOLUME.shape), 0.25)
 COUNTS = torch.poisson(0.05 * OPERATOR.forward(torch.ones(VOLUME.shape)), torch.Generator().manual_seed(0))
 
@@ -27,7 +28,7 @@ def solved(operator=OPERATOR, counts=COUNTS, prior=PRIOR, method="map-em", **opt
         ({"counts": COUNTS - 1}, "Poisson: measurements have negative values"),
         ({"likelihood": Poisson(1e4)}, "is at least the measurements everywhere"),
         ({"counts": 0 * COUNTS, "likelihood": Poisson(0.1)}, "hold no counts, on a background of 0.1"),
-        ({"operator": PET(SCANNER, VOLUME, normalisation=torch.zeros(1), sinogram=SINOGRAM)}, "no counts of any image"),
+        ({"operator": PET(SCANNER, SMALL, normalisation=RIM, sinogram=SINOGRAM)}, "no counts of any image"),
         (
             {
                 "operator": PET(

@@ -106,8 +106,14 @@ def test_bad_input_is_refused():
         osem(OPERATOR, y * float("nan"))
     with pytest.raises(ValueError, match="at least the measurements everywhere"):
         osem(OPERATOR, y, likelihood=Poisson(1e6))
+    rim = PET(
+        SCANNER,
+        Volume((5, 2, 2), (3.0, 8.0, 8.0)),
+        normalisation=(torch.arange(31) == 0).float()[:, None, None],
+        sinogram=Sinogram(31, 1),
+    )
     with pytest.raises(ValueError, match="zero sensitivity in every voxel"):
-        osem(PET(SCANNER, VOLUME, normalisation=torch.zeros(31, 1, 1), sinogram=Sinogram(31, 1)), y)
+        osem(rim, y)
     with pytest.raises(ValueError, match="counts where neither image nor background"):
         osem(
             PET(SCANNER, VOLUME, normalisation=(torch.arange(31) > 0).float()[:, None, None], sinogram=Sinogram(31, 1)),
