@@ -75,6 +75,7 @@ class PET(LinearOperator):
         self.normalisation = None if normalisation is None else _checked_normalisation(normalisation, self.lines.shape)
         self.blur = None if resolution_fwhm is None else GaussianBlur(volume, resolution_fwhm)
         self._transform = _transform(self.lines, volume, tof, backend)
+        self._factors_on: dict[torch.device, Tensor] = {}
         super().__init__(volume.shape, self._transform.out_shape, device=self._transform.device)
 
     @cached_property
@@ -93,6 +94,7 @@ class PET(LinearOperator):
         part = copy.copy(self)
         part.lines = self.lines.subset(i, n)
         part.factors = self.factors[:, i::n]
+        part._factors_on = {device: factors[:, i::n] for device, factors in self._factors_on.items()}
         part._transform = _transform(part.lines, self.volume, self.tof, self.backend)
         part.out_shape = part._transform.out_shape
         part._norm = None
@@ -116,7 +118,9 @@ class PET(LinearOperator):
         return x if self.blur is None else self.blur.adjoint(x)
 
     def _scaled(self, y: Tensor) -> Tensor:
-        factors = self.factors.to(y.device)
+        if y.device not in self._factors_on:  # moved once
+            self._factors_on[y.device] = self.factors.to(y.device)
+        factors = self._factors_on[y.device]
         return y * (factors if self.tof is None else factors[..., None])
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:

@@ -167,6 +167,17 @@ def test_subsets_partition_the_whole(tof):
     torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-4, atol=1e-4)
 
 
+def test_factors_are_moved_to_a_device_once():
+    operator, elsewhere = full(), torch.empty(LinesOfResponse(SCANNER, SINOGRAM).shape, device="meta")
+    assert operator._scaled(elsewhere).device == elsewhere.device
+    moved = operator._factors_on[elsewhere.device]
+    operator._scaled(elsewhere)
+    part = operator.subset(1, 3)
+    assert part._scaled(elsewhere[:, 1::3]).shape == part.out_shape
+    assert operator._factors_on[elsewhere.device] is moved
+    assert part._factors_on[elsewhere.device]._base is moved  # a part of it, not another copy
+
+
 @both
 def test_list_mode_equals_the_histogram_of_its_events(tof):
     operator = full(tof)
