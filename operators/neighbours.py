@@ -70,10 +70,17 @@ class Neighbours:
             count: 1 to the number of neighbours.
 
         Raises:
+            TypeError: if the image is no real tensor.
             ValueError: if the image has another shape or is not finite, or the count is out of its range.
 
         Bowsher et al. 2004, IEEE Nuclear Science Symposium, 4:2488.
         """
+        if not isinstance(anatomy, Tensor) or anatomy.is_complex():
+            kind = anatomy.dtype if isinstance(anatomy, Tensor) else type(anatomy).__name__
+            raise TypeError(
+                f"Neighbours: anatomy is {kind}, expected a real tensor; use torch.from_numpy of an array, .abs() of a "
+                "complex image"
+            )
         if tuple(anatomy.shape) != self.shape:
             raise ValueError(
                 f"Neighbours: anatomy has shape {tuple(anatomy.shape)}, expected {self.shape}, on the grid of the image"

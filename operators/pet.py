@@ -45,7 +45,7 @@ class PET(LinearOperator):
 
     Raises:
         ImportError: for backend "parallelproj" without it.
-        TypeError: if attenuation or normalisation are not float32.
+        TypeError: if attenuation or normalisation are not float32, or tof is no `TOF`.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
             negative, NaN or Inf, a normalisation without a line, or a mu-map that can only be in 1/cm.
 
@@ -69,6 +69,11 @@ class PET(LinearOperator):
     ) -> None:
         if backend not in _BACKENDS:
             raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, _BACKENDS))}")
+        if tof is not None and not isinstance(tof, TOF):
+            raise TypeError(
+                f"PET: tof is {tof!r}, expected a TOF with its bins; of times in ps TOF.from_times(bins, bin_width, "
+                "fwhm) makes one"
+            )
         self.scanner, self.volume, self.tof, self.backend = scanner, volume, tof, backend
         self.lines = LinesOfResponse(scanner, Sinogram() if sinogram is None else sinogram)
         self.attenuation = None if attenuation is None else _checked_attenuation(attenuation, volume)

@@ -172,8 +172,26 @@ def _tof(volume: Volume, resolution: float | None) -> TOF | None:
 
 
 def contamination(expected: Tensor, share: float) -> Tensor:
-    """A background of so many counts, as a share of the expected ones: half of it flat, as randoms are, half of it the
-    expected counts blurred beyond recognition, as scatter is; (radial, views, planes[, tof])."""
+    """A background of so many counts, half of it flat, as randoms are, half of it blurred, as scatter is.
+
+    b = share (mean(y) + mean(y) s / mean(s)) / 2, with s the expected counts y, summed over time of flight, blurred
+    beyond recognition: by Gaussians of an eighth of the radial bins, a fourth of the views and two planes. It has
+    `share` times their counts, and none where none are expected.
+
+    Args:
+        expected: y, counts (radial, views, planes[, tof]).
+        share: >= 0, of the counts expected.
+
+    Returns:
+        Counts, of the shape of `expected`.
+
+    Raises:
+        ValueError: for a share out of its range.
+    """
+    if not 0 <= share < math.inf:
+        raise ValueError(f"contamination: share is {share}, expected a finite number >= 0 of the counts expected")
+    if not bool(expected.any()):
+        return torch.zeros_like(expected)
     radial, views, planes = expected.shape[:3]
     lines = expected.numpy().reshape(radial, views, planes, -1).mean(-1)
     # Views are blurred as if the sinogram went on; over half a turn it returns mirrored.
@@ -194,6 +212,11 @@ def _list_mode(settings: PETSettings) -> Case:
     sinogram = Sinogram(asked.radial_bins or 344, reach, asked.span)
     lines = LinesOfResponse(scanner, sinogram)
     events = read_siemens_list_mode(source.list_mode, sinogram)
+    if len(events.prompts) == 0:
+        raise ValueError(
+            f"input.list_mode: {source.list_mode} holds no prompts of these lines and {events.outside[0]} of others, "
+            "expected at least one; was the scan cut, or are radial_bins and max_ring_difference too few?"
+        )
     # Delays of all lines there are, since the more the less noise.
     delays = read_siemens_list_mode(source.list_mode, everywhere).delays
     rates = crystal_rates(LinesOfResponse(scanner, everywhere), delays)

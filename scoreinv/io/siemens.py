@@ -54,12 +54,14 @@ def read_siemens_list_mode(path: str | Path, sinogram: Sinogram = _ADDRESSED) ->
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it ends within a word, or holds addresses that the scanner does not have.
+        ValueError: if it is empty or ends within a word, or holds addresses that the scanner does not have.
     """
     path = check_exists(path, (".l",), "Siemens 32-bit list mode")
     size = path.stat().st_size
     if size % 4:
         raise ValueError(f"{path}: {size} bytes are no whole number of 32-bit words; the file was cut, copy it again")
+    if size == 0:
+        raise ValueError(f"{path}: is empty, expected 32-bit words of list mode; copy it again")
     scanner = PETScanner.biograph_mmr()
     target = LinesOfResponse(scanner, sinogram)
     plane_of = _planes(scanner, sinogram)

@@ -82,6 +82,9 @@ def test_bad_settings_are_refused():
         around.alike(torch.zeros(4, 3), 2)
     with pytest.raises(ValueError, match="anatomy holds NaN"):
         around.alike(torch.full((3, 4), math.nan), 2)
+    for anatomy, kind in ((torch.zeros(3, 4).numpy(), "ndarray"), (torch.zeros(3, 4, dtype=torch.cfloat), "complex64")):
+        with pytest.raises(TypeError, match=f"anatomy is .*{kind}, expected a real tensor"):
+            around.alike(anatomy, 2)
     with pytest.raises(ValueError, match="count is 9, expected 1 to 8"):
         around.alike(torch.zeros(3, 4), 9)
     with pytest.raises(ValueError, match="kappa has shape"):

@@ -238,6 +238,12 @@ def test_blur_keeps_what_stays_inside_and_is_its_own_transpose():
     assert float((spread.sum((0, 2)) * y**2).sum().sqrt()) == pytest.approx(20 / 2.355, rel=0.06)
 
 
+def test_one_width_may_be_of_any_real_type():
+    x = random(VOLUME.shape)
+    for width in (9, np.float32(9), np.int64(9)):
+        assert torch.equal(GaussianBlur(VOLUME, width)(x), GaussianBlur(VOLUME, 9.0)(x))
+
+
 def test_autograd_equals_adjoint():
     operator = full()
     x, y = random(operator.in_shape).requires_grad_(), random(operator.out_shape)
@@ -327,6 +333,16 @@ def test_events_outside_the_sinogram_are_refused():
     with pytest.raises(TypeError, match="expected whole numbers"):
         ListModePET(operator, torch.zeros(3, 3))
     assert ListModePET(operator, torch.zeros(0, 3, dtype=torch.int16)).adjoint(torch.zeros(0)).sum() == 0
+
+
+def test_events_in_an_array_are_no_tensor():
+    with pytest.raises(TypeError, match=r"ListModePET: events are ndarray, expected a tensor; use torch.from_numpy"):
+        ListModePET(full(), np.zeros((3, 3), np.int64))
+
+
+def test_a_resolution_alone_makes_no_time_of_flight():
+    with pytest.raises(TypeError, match=r"tof is 400.0, expected a TOF .* in ps TOF.from_times\("):
+        full(400.0)
 
 
 @pytest.mark.parametrize("what", ["attenuation", "normalisation"])

@@ -129,6 +129,17 @@ def test_half_of_the_background_follows_the_counts_and_half_is_flat(shape):
     assert float(background[20].mean()) > 1.5 * float(background[0].mean())
 
 
+@pytest.mark.parametrize(("expected", "share"), [(0.0, 0.4), (3.0, 0.0)])
+def test_nothing_expected_and_no_share_are_no_background(expected, share):
+    assert torch.equal(contamination(torch.full((40, 32, 10), expected), share), torch.zeros(40, 32, 10))
+
+
+@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
+def test_impossible_shares_are_refused(share):
+    with pytest.raises(ValueError, match="contamination: share is"):
+        contamination(torch.ones(40, 32, 10), share)
+
+
 @pytest.fixture
 def events(tmp_path):
     """List mode of lines near the axis, prompts and delays."""
@@ -164,6 +175,12 @@ def test_list_mode_and_its_histogram_give_the_same_image(events):
     ]
     assert relative(*images) < 1e-4
     assert float(other.likelihood.background.sum()) > 0
+
+
+def test_list_mode_without_prompts_is_refused(events):
+    np.asarray([1 << 31, 86344], "<u4").tofile(events)  # a tag and a delay
+    with pytest.raises(ValueError, match=r"scan.l holds no prompts of these lines and 0 of others"):
+        case(input={"list_mode": events}, lines=MEASURED, grid=SMALL)
 
 
 @pytest.mark.parametrize(

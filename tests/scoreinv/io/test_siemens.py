@@ -74,5 +74,7 @@ def test_bad_files_are_refused(tmp_path):
         read_siemens_list_mode(write(path, [PROMPT | address(4084, 0, 0)]))
     with pytest.raises(FileNotFoundError):
         read_siemens_list_mode(tmp_path / "none.l")
-    empty = read_siemens_list_mode(write(path, []))
-    assert len(empty.prompts) == len(empty.delays) == 0
+    with pytest.raises(ValueError, match="is empty, expected 32-bit words"):
+        read_siemens_list_mode(write(path, []))
+    silent = read_siemens_list_mode(write(path, WORDS[-2:]))
+    assert len(silent.prompts) == len(silent.delays) == 0
