@@ -47,7 +47,8 @@ class PET(LinearOperator):
         ImportError: for backend "parallelproj" without it.
         TypeError: if attenuation or normalisation are not float32, or tof is no `TOF`.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
-            negative, NaN or Inf, a normalisation without a line, or a mu-map that can only be in 1/cm.
+            negative, NaN or Inf, a normalisation without a line, a mu-map that can only be in 1/cm, or time-of-flight
+            bins that can only be in ps.
 
     The subset of views and the order of numbers in a sinogram are those of `LinesOfResponse`.
     """
@@ -74,6 +75,8 @@ class PET(LinearOperator):
                 f"PET: tof is {tof!r}, expected a TOF with its bins; of times in ps TOF.from_times(bins, bin_width, "
                 "fwhm) makes one"
             )
+        if tof is not None:
+            tof.check(2 * scanner.radius)
         self.scanner, self.volume, self.tof, self.backend = scanner, volume, tof, backend
         self.lines = LinesOfResponse(scanner, Sinogram() if sinogram is None else sinogram)
         self.attenuation = None if attenuation is None else _checked_attenuation(attenuation, volume)

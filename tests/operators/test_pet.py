@@ -340,6 +340,19 @@ def test_events_in_an_array_are_no_tensor():
         ListModePET(full(), np.zeros((3, 3), np.int64))
 
 
+@pytest.mark.parametrize(
+    ("tof", "message"),
+    [
+        (lambda: TOF(13, 312.0, 400.0), r"fwhm is 400 mm, 2669 ps; .* 1 ps is 0.15 mm: TOF.from_times"),
+        (lambda: TOF(33, 143.0, 214.0), r"cover 4719 mm of a scanner 300 mm wide, .* 1 ps is 0.15 mm"),
+        (lambda: TOF.from_times(13, 9.0, 60.0), r"cover 17.54 mm of a scanner 300 mm wide, .* 1 ps is 0.15 mm"),
+    ],
+)
+def test_times_taken_for_lengths_are_noticed(tof, message):
+    with pytest.raises(ValueError, match=message):
+        full(tof())
+
+
 def test_a_resolution_alone_makes_no_time_of_flight():
     with pytest.raises(TypeError, match=r"tof is 400.0, expected a TOF .* in ps TOF.from_times\("):
         full(400.0)
