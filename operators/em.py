@@ -66,13 +66,11 @@ def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, su
 
     Raises:
         NotImplementedError: if there are several and the operator has no views.
-        ValueError: for a mask of events, which says nothing of the other lines.
+        ValueError: in list mode for anything but one count an event, for no events, or for a mask of them, which says
+            nothing of the other lines.
     """
-    if likelihood.mask is not None and operator.partial:
-        raise ValueError(
-            f"{operator}: the likelihood's mask is of events and leaves the lines without any in; expected none: mask "
-            "bad lines by a normalisation of 0 and leave their events out"
-        )
+    if operator.partial:
+        check_listed(operator, counts, likelihood)
     if likelihood.mask is not None:
         counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
     axis, parts = operator.view_axis, []
@@ -113,6 +111,22 @@ def unlisted(parts: list[EMSubset], x: Tensor, expected: Tensor) -> Tensor:
     """
     sensitivity = torch.stack([part.sensitivity for part in parts]).sum(0)
     return (sensitivity * x).flatten(-sensitivity.ndim).sum(-1) - expected.sum(-1)
+
+
+def check_listed(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> None:
+    """Raise ValueError unless these, (events,), can be measurements of a `partial` operator: one count an event."""
+    if likelihood.mask is not None:
+        raise ValueError(
+            f"{operator}: the likelihood's mask is of events and leaves the lines without any in; expected none: mask "
+            "bad lines by a normalisation of 0 and leave their events out"
+        )
+    if counts.numel() == 0:
+        raise ValueError(f"{operator}: there are no events, expected at least one; is the scan empty?")
+    if not bool((counts == 1).all()):
+        raise ValueError(
+            f"{operator}: measurements run from {float(counts.min()):g} to {float(counts.max()):g}, expected 1 for "
+            "every event, torch.ones(events); counts of bins go with the PET operator itself"
+        )
 
 
 def _sensitivity(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:

@@ -39,7 +39,11 @@ def solved(operator=OPERATOR, counts=COUNTS, prior=PRIOR, method="map-em", **opt
         ),
         (
             {"operator": ListModePET(OPERATOR, torch.zeros(0, 3, dtype=torch.int64)), "counts": torch.ones(0)},
-            "gives no counts of any image; check normalisation, volume and, in list mode, events",
+            "there are no events, expected at least one",
+        ),
+        (
+            {"operator": ListModePET(OPERATOR, torch.nonzero(COUNTS)), "counts": COUNTS[COUNTS > 0] + 1},
+            r"run from 2 to .*, expected 1 for every event, torch\.ones\(events\)",
         ),
     ],
 )

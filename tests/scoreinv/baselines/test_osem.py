@@ -147,12 +147,16 @@ def test_a_few_counts_are_not_lost_in_subsets():
     assert float(OPERATOR(osem(OPERATOR, y)).sum()) == pytest.approx(float(y.sum()), rel=0.05)
 
 
-def test_a_mask_of_events_is_refused_and_so_are_methods_that_need_all_lines():
+def test_what_events_do_not_know_is_refused_and_so_are_methods_that_need_all_lines():
     events = torch.nonzero(counts())
     listed = ListModePET(OPERATOR, events)
     ones = torch.ones(len(events))
     with pytest.raises(ValueError, match="mask is of events"):
         osem(listed, ones, likelihood=Poisson(0.0, mask=ones))
+    with pytest.raises(ValueError, match="run from 2 to 2, expected 1 for every event"):
+        osem(listed, 2 * ones)
+    with pytest.raises(ValueError, match="there are no events"):
+        osem(ListModePET(OPERATOR, events[:0]), ones[:0])
     for method in (cgls, sart, tv):
         with pytest.raises(
             ValueError, match=f"{method.__name__}: .* is of events, .* expected .* osem, bsrem or solve"
