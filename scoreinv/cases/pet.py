@@ -247,9 +247,6 @@ def _sinogram(settings: PETSettings) -> Case:
     source, asked = settings.input, settings.lines
     assert source.sinogram is not None
     prompts = read_interfile_sinogram(source.sinogram)
-    for key in ("radial_bins", "max_ring_difference", "span"):
-        if getattr(asked, key) != Lines.model_fields[key].default:
-            raise ValueError(f"lines.{key} has no effect: a sinogram is read as it was sorted; remove it")
     others = {}
     for key in ("background", "efficiencies"):
         path = getattr(source, key)

@@ -191,6 +191,13 @@ def test_list_mode_without_prompts_is_refused(events):
         ({"input": {"list_mode": "a.l", "efficiencies": "e.hs"}}, "input.efficiencies has no effect"),
         ({"grid": {"shape": [8, 8, 8]}}, "grid.shape has no effect"),
         ({"input": {"background": "b.hs"}}, "input.background has no effect"),
+        ({"lines": {"histogram": True}}, "lines.histogram has no effect: the input is scanned in simulation"),
+        ({"input": {"sinogram": "a.hs"}, "lines": {"histogram": True}}, "lines.histogram has no effect"),
+        ({"input": {"sinogram": "a.hs"}, "lines": {"span": 3}}, "lines.span has no effect: the input is measured"),
+        *(
+            ({"input": {kind: "a", "phantom": {"region": "body"}}}, "input.phantom has no effect")
+            for kind in ("list_mode", "sinogram", "volume")
+        ),
     ],
 )
 def test_settings_without_effect_are_refused(sections, message):
