@@ -17,19 +17,26 @@ from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.scanner import herman_meyer
 
-# Voxels that only grazing lines see, relative to the best seen: too little to be divided by.
+# Of voxels that only grazing lines see, relative to the best seen, or of grazing lines, relative to the longest: too
+# little to be divided by.
 GRAZING = 1e-6
 
 
 @dataclass(frozen=True)
 class EMSubset:
-    """What is measured in one subset of the views.
+    """What is measured in one subset of the views, and what EM makes of it at an image.
+
+    Images are those of the operator, x >= 0, in the unit in which A gives counts. Where A x + b is 0 a datum pulls at
+    nothing. Data of another shape raise ValueError as the operator does.
 
     Attributes:
-        operator: of these views.
-        counts: theirs, times the mask.
-        likelihood: background and mask of these.
-        sensitivity: s, (*image).
+        operator: A_i, of these views.
+        counts: m y_i, those of the views times the mask, operator.out_shape.
+        likelihood: background b_i in counts, and mask m, of these views.
+        sensitivity: s_i = A_i^T m, (*image), counts per unit of the image; in list mode that of all lines, by the share
+            of events in the subset.
+
+    Shepp and Vardi 1982, IEEE TMI 1:113, eq. 2.13; subsets: Hudson and Larkin 1994, IEEE TMI 13:601, eq. 6.
     """
 
     operator: LinearOperator
@@ -38,11 +45,11 @@ class EMSubset:
     sensitivity: Tensor
 
     def emissions(self, x: Tensor) -> Tensor:
-        """e at images x >= 0, (*batch, *image)."""
+        """e_i = x A_i^T (m y_i / (A_i x + b_i)) in counts, (*batch, *image) -> the same."""
         return x * self._likelier(x)
 
     def gradient(self, x: Tensor) -> Tensor:
-        """Of the log-likelihood at images x >= 0, (*batch, *image)."""
+        """d log p / dx = e_i / x - s_i, counts per unit of the image, (*batch, *image) -> the same."""
         return self._likelier(x) - self.sensitivity
 
     def _likelier(self, x: Tensor) -> Tensor:
@@ -73,11 +80,11 @@ def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, su
         check_listed(operator, counts, likelihood)
     if likelihood.mask is not None:
         counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
-    axis, parts = operator.view_axis, []
+    parts = []
     for i in herman_meyer(subsets):
         part = operator.subset(i, subsets) if subsets > 1 else operator
-        seen = counts[(slice(None),) * axis + (slice(i, None, subsets),)]
-        model = likelihood.subset(i, subsets, counts.ndim, axis)
+        seen = operator.measured_by(i, subsets, counts)
+        model = likelihood.subset(i, subsets, counts.ndim, operator.view_axis)
         parts.append(EMSubset(part, seen, model, _sensitivity(part, seen, model)))
     return parts
 

@@ -101,7 +101,15 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
 
 
 def phantom(settings: Phantom) -> tuple[Tensor, Tensor]:
-    """Activity and mu-map (1/mm) of the procedural patient, both (z, y, x)."""
+    """A procedural patient after FDG: `head_uptake` or `body_uptake`, and the attenuation of the same anatomy.
+
+    Args:
+        settings: region, seed, shape (z, y, x) and voxel size (z, y, x), mm.
+
+    Returns:
+        Activity, (z, y, x) float32, >= 0, in units of mean soft tissue, and mu-map at 511 keV, (z, y, x) float32, 1/mm;
+        axes point to the patient's Superior, Posterior and Left, centred on the grid.
+    """
     from scoreinv.head import head
     from scoreinv.tracer import body_uptake, head_uptake
 

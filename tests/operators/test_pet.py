@@ -164,7 +164,7 @@ def test_subsets_partition_the_whole(tof):
         torch.testing.assert_close(part(x), operator(x)[:, i::3], rtol=1e-6, atol=0)
     total = sum(part.adjoint(operator.measured_by(i, 3, y)) for i, part in enumerate(parts))
     assert torch.equal((2.0 * operator).measured_by(1, 3, y[None]), y[None, :, 1::3])
-    torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-5, atol=1e-5)
 
 
 def test_factors_are_moved_to_a_device_once():
@@ -186,9 +186,9 @@ def test_list_mode_equals_the_histogram_of_its_events(tof):
     at = tuple(events.unbind(1))
     x = random(operator.in_shape)
     listed = ListModePET(operator, events.short())
-    torch.testing.assert_close(listed(x), operator(x)[at], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(listed(x), operator(x)[at], rtol=1e-5, atol=1e-5)
     counts = torch.zeros(operator.out_shape).index_put(at, torch.ones(len(events)), accumulate=True)
-    torch.testing.assert_close(listed.adjoint(torch.ones(4000)), operator.adjoint(counts), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(listed.adjoint(torch.ones(4000)), operator.adjoint(counts), rtol=1e-5, atol=1e-5)
     assert dot_test(listed) < (1e-6 if tof is None else 1e-5)
 
 
@@ -197,9 +197,9 @@ def test_sensitivity_is_the_adjoint_of_ones_in_any_number_of_pieces(tof, monkeyp
     operator = full(tof)
     wanted = operator.adjoint(torch.ones(operator.out_shape))
     monkeypatch.setattr("scoreinv.operators.pet._ELEMENTS", 5000)
-    torch.testing.assert_close(operator.sensitivity(), wanted, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(operator.sensitivity(), wanted, rtol=1e-5, atol=1e-5)
     listed = ListModePET(operator, torch.zeros(10, len(operator.out_shape), dtype=torch.int64))
-    torch.testing.assert_close(listed.subset(0, 5).sensitivity() * 5, wanted, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(listed.subset(0, 5).sensitivity() * 5, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_events_keep_the_sensitivity_of_all_lines_in_sums_and_products():
