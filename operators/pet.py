@@ -93,15 +93,37 @@ class PET(LinearOperator):
         if self.normalisation is not None:
             factors = factors * self.normalisation
         if self.attenuation is not None:
-            integrals = self._transform if self.tof is None else _transform(self.lines, self.volume, None, self.backend)
-            factors = factors * torch.exp(-integrals.forward(self.attenuation))
+            factors = factors * self.transmission
         return factors.expand(self.lines.shape)
+
+    @cached_property
+    def transmission(self) -> Tensor:
+        """a = exp(-P mu) of every line, (radial, views, planes); 1 without attenuation."""
+        if self.attenuation is None:
+            return torch.ones(()).expand(self.lines.shape)
+        integrals = self._transform if self.tof is None else _transform(self.lines, self.volume, None, self.backend)
+        return torch.exp(-integrals.forward(self.attenuation))
+
+    def normalised(self, normalisation: Tensor) -> PET:
+        """The same operator with other efficiencies n; line integrals of the mu-map are not taken again.
+
+        Args:
+            normalisation: as of the operator.
+
+        Raises:
+            TypeError, ValueError: as the operator.
+        """
+        other = copy.copy(self)
+        other.normalisation = _checked_normalisation(normalisation, self.lines.shape)
+        vars(other).pop("factors", None)
+        other._factors_on, other._norm = {}, None
+        return other
 
     def subset(self, i: int, n: int) -> PET:
         """The operator of views i, i + n, i + 2n, ..., of measurements `y[:, i::n]`."""
         part = copy.copy(self)
         part.lines = self.lines.subset(i, n)
-        part.factors = self.factors[:, i::n]
+        part.factors, part.transmission = self.factors[:, i::n], self.transmission[:, i::n]
         part._factors_on = {device: factors[:, i::n] for device, factors in self._factors_on.items()}
         part._transform = _transform(part.lines, self.volume, self.tof, self.backend)
         part.out_shape = part._transform.out_shape

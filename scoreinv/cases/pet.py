@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -59,19 +58,21 @@ def simulate(activity: Image, mu: Tensor, scan: Scan, lines: Lines) -> Case:
     scanner = scanner_around(volume)
     bins = lines.radial_bins or _bins_across(scanner, volume)
     reach = lines.max_ring_difference
-    parts: dict[str, Any] = {
-        "attenuation": mu,
-        "resolution_fwhm": lines.resolution_fwhm,
-        "tof": _tof(volume, scan.tof),
-        "sinogram": Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
-    }
     truth = activity.data
     if not float(truth.max()) > 0:
         raise ValueError("simulate: the activity is 0 everywhere; expected an image of something")
-    seen = PET(scanner, volume, **parts).forward(truth)
+    operator = PET(
+        scanner,
+        volume,
+        attenuation=mu,
+        resolution_fwhm=lines.resolution_fwhm,
+        tof=_tof(volume, scan.tof),
+        sinogram=Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
+    )
+    seen = operator.forward(truth)
     tissue = float((truth > EMITS * truth.max()).sum()) * math.prod(volume.voxel_size)
     sensitivity = scan.counts * tissue / float(seen.double().sum())
-    operator = PET(scanner, volume, normalisation=torch.tensor(sensitivity, dtype=torch.float32), **parts)
+    operator = operator.normalised(torch.tensor(sensitivity, dtype=torch.float32))
     expected = sensitivity * seen
     likelihood = Poisson(contamination(expected, scan.background))
     counts = likelihood.simulate(expected, torch.Generator().manual_seed(scan.seed))
@@ -219,15 +220,14 @@ def _list_mode(settings: PETSettings) -> Case:
     reach = 60 if asked.max_ring_difference is None else asked.max_ring_difference
     sinogram = Sinogram(asked.radial_bins or 344, reach, asked.span)
     lines = LinesOfResponse(scanner, sinogram)
-    events = read_siemens_list_mode(source.list_mode, sinogram)
+    # Delays of all lines there are, since the more the less noise.
+    events = read_siemens_list_mode(source.list_mode, sinogram, everywhere)
     if len(events.prompts) == 0:
         raise ValueError(
             f"input.list_mode: {source.list_mode} holds no prompts of these lines and {events.outside[0]} of others, "
             "expected at least one; was the scan cut, or are radial_bins and max_ring_difference too few?"
         )
-    # Delays of all lines there are, since the more the less noise.
-    delays = read_siemens_list_mode(source.list_mode, everywhere).delays
-    rates = crystal_rates(LinesOfResponse(scanner, everywhere), delays)
+    rates = crystal_rates(LinesOfResponse(scanner, everywhere), events.delays)
     efficiencies = mmr_efficiencies()
     # In a short scan some crystals have no delay by chance, but none has no randoms at all.
     randoms = lines.products(rates.clamp(min=LEAST_RATE * float(rates.mean())) * efficiencies)
@@ -279,9 +279,8 @@ def _sinogram(settings: PETSettings) -> Case:
     )
     if efficiencies is not None and operator.attenuation is not None:
         every = max(1, len(operator.lines.views) // VIEWS)
-        some = efficiencies[:, ::every]
-        transmission = operator.factors[:, ::every] / (operator.lines.multiplicity * some)
-        seen = transmission > 0  # not NaN, of dead lines
+        some, transmission = efficiencies[:, ::every], operator.transmission[:, ::every]
+        seen = (some > 0) & (transmission > 0)
         check_attenuated_once(f"input.efficiencies: {source.efficiencies}", some[seen], -transmission[seen].log())
     return _measured(operator, volume, prompts.data, others.get("background", torch.zeros(())))
 

@@ -167,6 +167,20 @@ def test_subsets_partition_the_whole(tof):
     torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-5, atol=1e-5)
 
 
+@both
+def test_other_efficiencies_take_no_line_integrals_of_the_mu_map_again(tof, monkeypatch):
+    operator, efficiencies = full(tof), random((31, 1, 14), 9)
+    options = {"attenuation": operator.attenuation, "resolution_fwhm": (4.0, 9.0, 7.0), "tof": tof}
+    wanted = PET(SCANNER, VOLUME, normalisation=efficiencies, sinogram=SINOGRAM, **options).factors
+    assert not torch.equal(operator.factors, wanted)
+    monkeypatch.setattr(LineTransform, "forward", None)
+    other = operator.normalised(efficiencies)
+    assert torch.equal(other.factors, wanted)
+    assert torch.equal(other.subset(1, 3).normalised(efficiencies).factors, wanted[:, 1::3])
+    with pytest.raises(ValueError, match="normalisation is 0 everywhere"):
+        operator.normalised(0 * efficiencies)
+
+
 def test_factors_are_moved_to_a_device_once():
     operator, elsewhere = full(), torch.empty(LinesOfResponse(SCANNER, SINOGRAM).shape, device="meta")
     assert operator._scaled(elsewhere).device == elsewhere.device

@@ -17,7 +17,7 @@ def body():
     return (axis[:, None] ** 2 + (axis / 1.2) ** 2 < 50**2).float().expand(5, 20, 20).contiguous()
 
 
-TRANSMISSION = PET(SCANNER, VOLUME, attenuation=0.0096 * body(), sinogram=SINOGRAM).factors
+TRANSMISSION = PET(SCANNER, VOLUME, attenuation=0.0096 * body(), sinogram=SINOGRAM).transmission
 
 
 def crystals(seed=0):

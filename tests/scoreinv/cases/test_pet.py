@@ -6,8 +6,9 @@ from scoreinv.baselines import osem
 from scoreinv.cases import load_case
 from scoreinv.cases.pet import contamination, scanner_around
 from scoreinv.config import PETSettings, resolve
-from scoreinv.io import Image, write_image
+from scoreinv.io import Image, siemens, write_image
 from scoreinv.operators import PET, ListModePET, Volume
+from scoreinv.operators.line_transform import LineTransform
 
 SIZE = (8.0, 6.0, 6.0)
 EXACT = {"max_ring_difference": 1, "resolution_fwhm": None}
@@ -175,6 +176,18 @@ def test_list_mode_and_its_histogram_give_the_same_image(events):
     ]
     assert relative(*images) < 1e-5
     assert float(other.likelihood.background.sum()) > 0
+
+
+def test_list_mode_is_read_once_and_mu_maps_are_projected_once(events, patient, monkeypatch):
+    read, projected = [], []
+    chunks, forward = siemens._chunks, LineTransform.forward
+    monkeypatch.setattr(siemens, "_chunks", lambda path: read.append(path) or chunks(path))
+    case(input={"list_mode": events}, lines=MEASURED, grid=SMALL)
+    assert read == [events]
+    monkeypatch.setattr(LineTransform, "forward", lambda self, x: projected.append(x) or forward(self, x))
+    simulated = case(input={"volume": patient[0]}, lines=EXACT)
+    simulated.operator.forward(simulated.reference)
+    assert len(projected) == 3  # the mu-map, and twice the activity
 
 
 def test_list_mode_without_prompts_is_refused(events):
