@@ -92,13 +92,6 @@ class Neighbours:
         votes = self._votes(anatomy, count)
         return replace(self, weights=tuple(w * vote / 2 for w, vote in zip(self.weights, votes, strict=True)))
 
-    def scaled(self, kappa: Tensor) -> Self:
-        """Weights times kappa_j kappa_k of the voxels of each pair; kappa (*shape)."""
-        if tuple(kappa.shape) != self.shape:
-            raise ValueError(f"Neighbours: kappa has shape {tuple(kappa.shape)}, expected {self.shape}")
-        pairs = (pair(kappa, offset) for offset in self.offsets)
-        return replace(self, weights=tuple(w * j * k for w, (j, k) in zip(self.weights, pairs, strict=True)))
-
     def degree(self) -> float:
         """What the weights of a voxel's pairs sum to, averaged over voxels."""
         image = torch.empty(self.shape, device="meta")
