@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class GaussianBlur(LinearOperator):
     def __init__(self, volume: Volume, fwhm: float | Sequence[float]) -> None:
         super().__init__(volume.shape, volume.shape)
         self.volume = volume
-        widths = (float(fwhm),) * 3 if isinstance(fwhm, int | float) else tuple(float(width) for width in fwhm)
+        widths = (float(fwhm),) * 3 if isinstance(fwhm, float | Real) else tuple(float(width) for width in fwhm)
         if len(widths) != 3 or not all(0 <= width < math.inf for width in widths):
             raise ValueError(f"GaussianBlur: fwhm is {fwhm}, expected one or three (z, y, x) widths >= 0 in mm")
         self.fwhm = widths

@@ -17,19 +17,26 @@ from scoreinv.operators.likelihood import Poisson
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.scanner import herman_meyer
 
-# Voxels that only grazing lines see, relative to the best seen: too little to be divided by.
+# Of voxels that only grazing lines see, relative to the best seen, or of grazing lines, relative to the longest: too
+# little to be divided by.
 GRAZING = 1e-6
 
 
 @dataclass(frozen=True)
 class EMSubset:
-    """What is measured in one subset of the views.
+    """What is measured in one subset of the views, and what EM makes of it at an image.
+
+    Images are those of the operator, x >= 0, in the unit in which A gives counts. Where A x + b is 0 a datum pulls at
+    nothing. Data of another shape raise ValueError as the operator does.
 
     Attributes:
-        operator: of these views.
-        counts: theirs, times the mask.
-        likelihood: background and mask of these.
-        sensitivity: s, (*image).
+        operator: A_i, of these views.
+        counts: m y_i, those of the views times the mask, operator.out_shape.
+        likelihood: background b_i in counts, and mask m, of these views.
+        sensitivity: s_i = A_i^T m, (*image), counts per unit of the image; in list mode that of all lines, by the share
+            of events in the subset.
+
+    Shepp and Vardi 1982, IEEE TMI 1:113, eq. 2.13; subsets: Hudson and Larkin 1994, IEEE TMI 13:601, eq. 6.
     """
 
     operator: LinearOperator
@@ -38,11 +45,11 @@ class EMSubset:
     sensitivity: Tensor
 
     def emissions(self, x: Tensor) -> Tensor:
-        """e at images x >= 0, (*batch, *image)."""
+        """e_i = x A_i^T (m y_i / (A_i x + b_i)) in counts, (*batch, *image) -> the same."""
         return x * self._likelier(x)
 
     def gradient(self, x: Tensor) -> Tensor:
-        """Of the log-likelihood at images x >= 0, (*batch, *image)."""
+        """d log p / dx = e_i / x - s_i, counts per unit of the image, (*batch, *image) -> the same."""
         return self._likelier(x) - self.sensitivity
 
     def _likelier(self, x: Tensor) -> Tensor:
@@ -66,20 +73,18 @@ def em_subsets(operator: LinearOperator, counts: Tensor, likelihood: Poisson, su
 
     Raises:
         NotImplementedError: if there are several and the operator has no views.
-        ValueError: for a mask of events, which says nothing of the other lines.
+        ValueError: in list mode for anything but one count an event, for no events, or for a mask of them, which says
+            nothing of the other lines.
     """
-    if likelihood.mask is not None and operator.partial:
-        raise ValueError(
-            f"{operator}: the likelihood's mask is of events and leaves the lines without any in; expected none: mask "
-            "bad lines by a normalisation of 0 and leave their events out"
-        )
+    if operator.partial:
+        check_listed(operator, counts, likelihood)
     if likelihood.mask is not None:
         counts = torch.where(likelihood.mask > 0, counts * likelihood.mask, 0.0)  # in EM weights go with the counts
-    axis, parts = operator.view_axis, []
+    parts = []
     for i in herman_meyer(subsets):
         part = operator.subset(i, subsets) if subsets > 1 else operator
-        seen = counts[(slice(None),) * axis + (slice(i, None, subsets),)]
-        model = likelihood.subset(i, subsets, counts.ndim, axis)
+        seen = operator.measured_by(i, subsets, counts)
+        model = likelihood.subset(i, subsets, counts.ndim, operator.view_axis)
         parts.append(EMSubset(part, seen, model, _sensitivity(part, seen, model)))
     return parts
 
@@ -98,6 +103,37 @@ def em_step(part: EMSubset, x: Tensor, seen: Tensor) -> Tensor:
     """argmax of the minorant of one subset; voxels of little sensitivity in it stay as they are."""
     here = part.sensitivity > GRAZING * part.sensitivity.max()
     return torch.where(here, part.emissions(x) / torch.where(here, part.sensitivity, 1.0), x) * seen
+
+
+def unlisted(parts: list[EMSubset], x: Tensor, expected: Tensor) -> Tensor:
+    """s^T x - sum(A x): what -log p of the rows of a `partial` A leaves out of that of all lines, (*batch).
+
+    Of events e in list mode -log p = s^T x - sum_e log(A x + b)_e, with s of all lines, up to terms of b alone (Parra
+    and Barrett 1998, IEEE TMI 17:228); rows alone give sum_e (A x)_e in place of s^T x.
+
+    Args:
+        parts: all subsets of A.
+        x: images, (*batch, *image).
+        expected: A x, (*batch, events).
+    """
+    sensitivity = torch.stack([part.sensitivity for part in parts]).sum(0)
+    return (sensitivity * x).flatten(-sensitivity.ndim).sum(-1) - expected.sum(-1)
+
+
+def check_listed(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> None:
+    """Raise ValueError unless these, (events,), can be measurements of a `partial` operator: one count an event."""
+    if likelihood.mask is not None:
+        raise ValueError(
+            f"{operator}: the likelihood's mask is of events and leaves the lines without any in; expected none: mask "
+            "bad lines by a normalisation of 0 and leave their events out"
+        )
+    if counts.numel() == 0:
+        raise ValueError(f"{operator}: there are no events, expected at least one; is the scan empty?")
+    if not bool((counts == 1).all()):
+        raise ValueError(
+            f"{operator}: measurements run from {float(counts.min()):g} to {float(counts.max()):g}, expected 1 for "
+            "every event, torch.ones(events); counts of bins go with the PET operator itself"
+        )
 
 
 def _sensitivity(operator: LinearOperator, counts: Tensor, likelihood: Poisson) -> Tensor:

@@ -127,6 +127,10 @@ class LinesOfResponse:
 
 def check_events(name: str, events: Tensor, shape: tuple[int, ...]) -> None:
     """Raise TypeError or ValueError unless events, (events, axes) whole numbers, are bins of a sinogram of `shape`."""
+    if not isinstance(events, Tensor):
+        raise TypeError(
+            f"{name}: events are {type(events).__name__}, expected a tensor; use torch.from_numpy of an array"
+        )
     if events.is_floating_point() or events.is_complex() or events.dtype == torch.bool:
         raise TypeError(f"{name}: events are {events.dtype}, expected whole numbers, the bins of each event")
     if events.ndim != 2 or events.shape[1] != len(shape):

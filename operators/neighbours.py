@@ -70,10 +70,17 @@ class Neighbours:
             count: 1 to the number of neighbours.
 
         Raises:
+            TypeError: if the image is no real tensor.
             ValueError: if the image has another shape or is not finite, or the count is out of its range.
 
         Bowsher et al. 2004, IEEE Nuclear Science Symposium, 4:2488.
         """
+        if not isinstance(anatomy, Tensor) or anatomy.is_complex():
+            kind = anatomy.dtype if isinstance(anatomy, Tensor) else type(anatomy).__name__
+            raise TypeError(
+                f"Neighbours: anatomy is {kind}, expected a real tensor; use torch.from_numpy of an array, .abs() of a "
+                "complex image"
+            )
         if tuple(anatomy.shape) != self.shape:
             raise ValueError(
                 f"Neighbours: anatomy has shape {tuple(anatomy.shape)}, expected {self.shape}, on the grid of the image"
@@ -84,13 +91,6 @@ class Neighbours:
             raise ValueError(f"Neighbours: count is {count}, expected 1 to {2 * len(self.offsets)} neighbours")
         votes = self._votes(anatomy, count)
         return replace(self, weights=tuple(w * vote / 2 for w, vote in zip(self.weights, votes, strict=True)))
-
-    def scaled(self, kappa: Tensor) -> Self:
-        """Weights times kappa_j kappa_k of the voxels of each pair; kappa (*shape)."""
-        if tuple(kappa.shape) != self.shape:
-            raise ValueError(f"Neighbours: kappa has shape {tuple(kappa.shape)}, expected {self.shape}")
-        pairs = (pair(kappa, offset) for offset in self.offsets)
-        return replace(self, weights=tuple(w * j * k for w, (j, k) in zip(self.weights, pairs, strict=True)))
 
     def degree(self) -> float:
         """What the weights of a voxel's pairs sum to, averaged over voxels."""

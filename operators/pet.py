@@ -45,9 +45,10 @@ class PET(LinearOperator):
 
     Raises:
         ImportError: for backend "parallelproj" without it.
-        TypeError: if attenuation or normalisation are not float32.
+        TypeError: if attenuation or normalisation are not float32, or tof is no `TOF`.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
-            negative, NaN or Inf, or a mu-map that can only be in 1/cm.
+            negative, NaN or Inf, a normalisation without a line, a mu-map that can only be in 1/cm, or time-of-flight
+            bins that can only be in ps.
 
     The subset of views and the order of numbers in a sinogram are those of `LinesOfResponse`.
     """
@@ -69,12 +70,20 @@ class PET(LinearOperator):
     ) -> None:
         if backend not in _BACKENDS:
             raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, _BACKENDS))}")
+        if tof is not None and not isinstance(tof, TOF):
+            raise TypeError(
+                f"PET: tof is {tof!r}, expected a TOF with its bins; of times in ps TOF.from_times(bins, bin_width, "
+                "fwhm) makes one"
+            )
+        if tof is not None:
+            tof.check(2 * scanner.radius)
         self.scanner, self.volume, self.tof, self.backend = scanner, volume, tof, backend
         self.lines = LinesOfResponse(scanner, Sinogram() if sinogram is None else sinogram)
         self.attenuation = None if attenuation is None else _checked_attenuation(attenuation, volume)
         self.normalisation = None if normalisation is None else _checked_normalisation(normalisation, self.lines.shape)
         self.blur = None if resolution_fwhm is None else GaussianBlur(volume, resolution_fwhm)
         self._transform = _transform(self.lines, volume, tof, backend)
+        self._factors_on: dict[torch.device, Tensor] = {}
         super().__init__(volume.shape, self._transform.out_shape, device=self._transform.device)
 
     @cached_property
@@ -84,15 +93,38 @@ class PET(LinearOperator):
         if self.normalisation is not None:
             factors = factors * self.normalisation
         if self.attenuation is not None:
-            integrals = self._transform if self.tof is None else _transform(self.lines, self.volume, None, self.backend)
-            factors = factors * torch.exp(-integrals.forward(self.attenuation))
+            factors = factors * self.transmission
         return factors.expand(self.lines.shape)
+
+    @cached_property
+    def transmission(self) -> Tensor:
+        """a = exp(-P mu) of every line, (radial, views, planes); 1 without attenuation."""
+        if self.attenuation is None:
+            return torch.ones(()).expand(self.lines.shape)
+        integrals = self._transform if self.tof is None else _transform(self.lines, self.volume, None, self.backend)
+        return torch.exp(-integrals.forward(self.attenuation))
+
+    def normalised(self, normalisation: Tensor) -> PET:
+        """The same operator with other efficiencies n; line integrals of the mu-map are not taken again.
+
+        Args:
+            normalisation: as of the operator.
+
+        Raises:
+            TypeError, ValueError: as the operator.
+        """
+        other = copy.copy(self)
+        other.normalisation = _checked_normalisation(normalisation, self.lines.shape)
+        vars(other).pop("factors", None)
+        other._factors_on, other._norm = {}, None
+        return other
 
     def subset(self, i: int, n: int) -> PET:
         """The operator of views i, i + n, i + 2n, ..., of measurements `y[:, i::n]`."""
         part = copy.copy(self)
         part.lines = self.lines.subset(i, n)
-        part.factors = self.factors[:, i::n]
+        part.factors, part.transmission = self.factors[:, i::n], self.transmission[:, i::n]
+        part._factors_on = {device: factors[:, i::n] for device, factors in self._factors_on.items()}
         part._transform = _transform(part.lines, self.volume, self.tof, self.backend)
         part.out_shape = part._transform.out_shape
         part._norm = None
@@ -116,7 +148,9 @@ class PET(LinearOperator):
         return x if self.blur is None else self.blur.adjoint(x)
 
     def _scaled(self, y: Tensor) -> Tensor:
-        factors = self.factors.to(y.device)
+        if y.device not in self._factors_on:  # moved once
+            self._factors_on[y.device] = self.factors.to(y.device)
+        factors = self._factors_on[y.device]
         return y * (factors if self.tof is None else factors[..., None])
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:
@@ -162,6 +196,8 @@ def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -
             f"views, planes) = {shape}"
         )
     _check_values(normalisation, "normalisation")
+    if not bool(normalisation.any()):
+        raise ValueError("PET: normalisation is 0 everywhere, expected efficiencies > 0 of all lines that are not dead")
     return normalisation
 
 

@@ -19,12 +19,13 @@ class RelativeDifference:
     Every pair counts once: the usual sum over all j and all their neighbours, halved. R is convex and, but for epsilon,
     R(c x) = c R(x). Nearly equal neighbours cost w d^2 / (2 x), very different ones about w d / (1 + gamma).
 
+    R has the unit of the image, its gradient none and its curvature one over it. Images are
+    (*batch, *neighbours.shape), real and >= 0, which is not looked at.
+
     Args:
-        neighbours: the pairs and their weights.
+        neighbours: the pairs and their weights, w_jk >= 0 without unit.
         epsilon: keeps R smooth where the image is 0; unit of the image, say a thousandth of its bright parts.
         gamma: how soon a difference counts as an edge; at least 1, so that R can be majorised voxel by voxel.
-
-    Images are (*batch, *neighbours.shape), >= 0.
 
     Raises:
         ValueError: for settings out of their range.

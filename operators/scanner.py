@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Self
 
 import numpy as np
@@ -127,7 +128,7 @@ class Sinogram:
         span: odd number of ring differences in a segment; 1 gives every pair of rings a plane of its own.
 
     Raises:
-        ValueError: for numbers out of their range.
+        ValueError: for numbers that are not whole, or out of their range.
     """
 
     radial_bins: int | None = None
@@ -135,12 +136,15 @@ class Sinogram:
     span: int = 1
 
     def __post_init__(self) -> None:
-        if self.span < 1 or self.span % 2 == 0:
-            raise ValueError(f"Sinogram: span is {self.span}, expected an odd number >= 1")
-        if self.radial_bins is not None and self.radial_bins < 1:
-            raise ValueError(f"Sinogram: radial_bins is {self.radial_bins}, expected at least 1")
-        if self.max_ring_difference is not None and self.max_ring_difference < 0:
-            raise ValueError(f"Sinogram: max_ring_difference is {self.max_ring_difference}, expected at least 0")
+        for name, least in (("radial_bins", 1), ("max_ring_difference", 0), ("span", 1)):
+            number = getattr(self, name)
+            if number is None and name != "span":
+                continue
+            if not isinstance(number, Real) or float(number) % 1 != 0 or number < least:
+                raise ValueError(f"Sinogram: {name} is {number!r}, expected a whole number >= {least}")
+            object.__setattr__(self, name, int(float(number)))
+        if self.span % 2 == 0:
+            raise ValueError(f"Sinogram: span is {self.span}, expected an odd number")
 
     def bins(self, scanner: PETScanner) -> int:
         """The number of radial bins. Raises ValueError if the scanner has fewer."""

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 _MM_PER_PS = 0.299792458 / 2  # both photons travel, so a delay shifts the origin by half of its path
+_COARSEST = 300.0  # mm, 2 ns: no scanner with time of flight is so coarse
+_MOST, _LEAST = 3.0, 0.1  # of a scanner's diameter, that bins can be meant to cover
 SIGMAS = 3.0
 _STEPS = 512  # of a bin's width in the table; linear between, to some 1e-7
 
@@ -33,7 +35,8 @@ class TOF:
         fwhm: full width at half maximum of the resolution, mm.
 
     Raises:
-        ValueError: for a number or lengths that are not positive.
+        ValueError: for a number or lengths that are not positive, or a resolution beyond 300 mm, as it is when ps are
+            taken for mm.
     """
 
     bins: int
@@ -47,11 +50,26 @@ class TOF:
             value = float(getattr(self, name))
             if not 0 < value < math.inf:
                 raise ValueError(f"TOF: {name} is {value:g}, expected a positive length in mm; see TOF.from_times")
+        if self.fwhm > _COARSEST:
+            raise ValueError(
+                f"TOF: fwhm is {self.fwhm:g} mm, {self.fwhm / _MM_PER_PS:.0f} ps; expected at most {_COARSEST:g} mm; "
+                f"1 ps is {_MM_PER_PS:.2f} mm: TOF.from_times takes ps"
+            )
 
     @classmethod
     def from_times(cls, bins: int, bin_width: float, fwhm: float) -> Self:
         """Width and resolution in ps, of the difference of arrival times."""
         return cls(bins, bin_width * _MM_PER_PS, fwhm * _MM_PER_PS)
+
+    def check(self, diameter: float) -> None:
+        """Raise ValueError if bins cover a scanner of this diameter, mm, as only mistaken units make them."""
+        covered = self.bins * self.bin_width
+        if not _LEAST * diameter <= covered <= _MOST * diameter:
+            raise ValueError(
+                f"TOF: {self.bins} bins of {self.bin_width:.4g} mm, {self.bin_width / _MM_PER_PS:.4g} ps, cover "
+                f"{covered:.4g} mm of a scanner {diameter:.4g} mm wide, expected {_LEAST:g} to {_MOST:g} times its "
+                f"width; 1 ps is {_MM_PER_PS:.2f} mm: TOF takes mm, TOF.from_times ps"
+            )
 
     @property
     def sigma(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Reconstruction:
             calibration.
         samples: (samples, *image).
         residual: of the mean, in units of the noise; ||A mean - y|| / ||y|| for a Gaussian of one sigma
-            (`Likelihood.residual`).
+            (`Likelihood.residual`). NaN in list mode, where nothing is known of the background of lines without events.
         diagnostics: a `Step` for every step of every group of samples.
         config: everything needed to repeat it, as plain values; large arrays by shape and SHA-256.
         voxel_size: (z, y, x) mm, None if the operator has no volume.
@@ -65,7 +66,7 @@ class Reconstruction:
         """From samples (samples, *image)."""
         mean = samples.mean(0)
         std = samples.std(0) if len(samples) > 1 else torch.zeros_like(samples[0].abs())
-        residual = likelihood.residual(operator.forward(mean), measurements)
+        residual = math.nan if operator.partial else likelihood.residual(operator.forward(mean), measurements)
         voxel_size = None if operator.volume is None else operator.volume.voxel_size
         return cls(mean, std, samples, residual, diagnostics, config, voxel_size)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scoreinv.operators import Gaussian, Likelihood, LinearOperator, Poisson, Stack
-from scoreinv.operators.em import em_step, em_subsets, uniform_image
+from scoreinv.operators.em import check_listed, em_step, em_subsets, uniform_image
 from scoreinv.posterior import Posterior, stacked, together
 from scoreinv.priors import IntensityMap, NonNegative, Prior, SliceWise
 from scoreinv.result import Reconstruction, describe
@@ -265,11 +265,11 @@ def _check_counts(operator: LinearOperator, counts: Tensor, likelihood: Likeliho
     """That an image can give counts at all, and those that were measured."""
     if not operator.counts or not isinstance(likelihood, Poisson):
         return
+    if operator.partial:
+        check_listed(operator, counts, likelihood)
     expected = operator.forward(torch.ones(operator.in_shape, dtype=operator.in_dtype, device=counts.device))
     if not bool((expected > 0).any()):
-        raise ValueError(
-            f"solve: {operator} gives no counts of any image; check normalisation, volume and, in list mode, events"
-        )
+        raise ValueError(f"solve: {operator} gives no counts of any image; check normalisation and volume")
     likelihood.check_seen(expected, counts)
 
 

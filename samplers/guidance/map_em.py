@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators import Poisson
-from scoreinv.operators.em import EMSubset, default_subsets, em_subsets
+from scoreinv.operators.em import EMSubset, default_subsets, em_subsets, unlisted
 from scoreinv.samplers.coupling import SmoothCoupling
 from scoreinv.samplers.guidance.base import Guidance, coupled
 from scoreinv.samplers.noise import Noise
@@ -68,7 +68,10 @@ class MAPEM(Guidance):
         history["subset"] = (first + self.iterations) % n
         guided = intensity.to_network(x)
         A = problem.operator
-        misfit = problem.likelihood.negative_log(A.forward(anchor), problem.measurements, len(A.out_shape))
+        expected = A.forward(anchor)
+        misfit = problem.likelihood.negative_log(expected, problem.measurements, len(A.out_shape))
+        if A.partial:
+            misfit = misfit + unlisted(parts, anchor, expected)
         return Estimate(guided, (z - guided) / sigma, x0, misfit, self.iterations)
 
     def _parts(self, problem: Problem) -> list[EMSubset]:

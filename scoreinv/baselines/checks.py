@@ -8,7 +8,9 @@ from torch import Tensor
 from scoreinv.operators.linear import LinearOperator
 
 
-def check_measurements(name: str, operator: LinearOperator, measurements: Tensor, batch: bool = False) -> None:
+def check_measurements(
+    name: str, operator: LinearOperator, measurements: Tensor, batch: bool = False, events: bool = False
+) -> None:
     """Raise ValueError or TypeError, in the name of a method, unless these are finite data of the operator.
 
     Args:
@@ -16,7 +18,13 @@ def check_measurements(name: str, operator: LinearOperator, measurements: Tensor
         operator: whose data they are to be.
         measurements: operator.out_shape, after batch axes if the method takes them.
         batch: whether it does.
+        events: whether it takes list mode, an operator that is `partial`.
     """
+    if operator.partial and not events:
+        raise ValueError(
+            f"{name}: {operator} is of events, and leaves the lines without any out; expected a method that counts "
+            "them: osem, bsrem or solve with method='map-em', or the histogram of the events"
+        )
     if not batch and isinstance(measurements, Tensor) and tuple(measurements.shape) != operator.out_shape:
         raise ValueError(
             f"{name}: measurements have shape {tuple(measurements.shape)}, expected {operator.out_shape} as {operator} "

@@ -32,7 +32,7 @@ def emission_data(
     likelihood = Poisson() if likelihood is None else likelihood
     if not isinstance(likelihood, Poisson):
         raise TypeError(f"{name}: likelihood is {likelihood}, expected Poisson(background)")
-    check_measurements(name, operator, counts)
+    check_measurements(name, operator, counts, events=True)
     likelihood.check(counts, operator.out_shape)
     views = operator.out_shape[operator.view_axis]
     subsets = _enough(default_subsets(operator), counts) if subsets is None else subsets

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.operators.em import GRAZING
 from scoreinv.operators.linear import LinearOperator
 
 _MOST = 40  # subsets by default: many small steps carry the noise of many views along
-# Rays that only graze the volume, relative to the longest; they say nothing and would be divided by.
-_GRAZING = 1e-6
 
 
 class OrderedSubsets:
@@ -62,6 +61,6 @@ def _spread(n: int) -> list[int]:
 
 
 def _inverse(sums: Tensor) -> Tensor:
-    """1 / sums, 0 where nothing is summed."""
-    seen = sums > _GRAZING * sums.max()
+    """1 / sums, 0 where next to nothing is summed, as by rays that only graze the volume."""
+    seen = sums > GRAZING * sums.max()
     return torch.where(seen, 1 / torch.where(seen, sums, 1.0), 0.0)

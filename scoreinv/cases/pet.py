@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from scoreinv.attenuation import WATER, attenuation
 from scoreinv.baselines import osem
 from scoreinv.cases.case import Case, lying_on
+from scoreinv.cases.efficiencies import check_attenuated_once, check_efficiencies
 from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom, Scan
 from scoreinv.io import Image
 from scoreinv.metrics import activities
@@ -38,6 +38,7 @@ CRYSTAL, RING = 4.8, 5.0  # mm, of simulated scanners
 SIDES = 28
 LEAST_RATE = 0.1  # of the mean, of single photons in a crystal
 SMOOTH = 4.0  # mm, standard deviation, for the window of measured scans
+VIEWS = 20  # of all, about so many tell whether efficiencies follow the attenuation
 TOF_BINS = 2.0  # in one full width at half maximum
 
 
@@ -57,19 +58,21 @@ def simulate(activity: Image, mu: Tensor, scan: Scan, lines: Lines) -> Case:
     scanner = scanner_around(volume)
     bins = lines.radial_bins or _bins_across(scanner, volume)
     reach = lines.max_ring_difference
-    parts: dict[str, Any] = {
-        "attenuation": mu,
-        "resolution_fwhm": lines.resolution_fwhm,
-        "tof": _tof(volume, scan.tof),
-        "sinogram": Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
-    }
     truth = activity.data
     if not float(truth.max()) > 0:
         raise ValueError("simulate: the activity is 0 everywhere; expected an image of something")
-    seen = PET(scanner, volume, **parts).forward(truth)
+    operator = PET(
+        scanner,
+        volume,
+        attenuation=mu,
+        resolution_fwhm=lines.resolution_fwhm,
+        tof=_tof(volume, scan.tof),
+        sinogram=Sinogram(bins, None if reach is None else min(reach, scanner.rings - 1), lines.span),
+    )
+    seen = operator.forward(truth)
     tissue = float((truth > EMITS * truth.max()).sum()) * math.prod(volume.voxel_size)
     sensitivity = scan.counts * tissue / float(seen.double().sum())
-    operator = PET(scanner, volume, normalisation=torch.tensor(sensitivity, dtype=torch.float32), **parts)
+    operator = operator.normalised(torch.tensor(sensitivity, dtype=torch.float32))
     expected = sensitivity * seen
     likelihood = Poisson(contamination(expected, scan.background))
     counts = likelihood.simulate(expected, torch.Generator().manual_seed(scan.seed))
@@ -99,7 +102,15 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
 
 
 def phantom(settings: Phantom) -> tuple[Tensor, Tensor]:
-    """Activity and mu-map (1/mm) of the procedural patient, both (z, y, x)."""
+    """A procedural patient after FDG: `head_uptake` or `body_uptake`, and the attenuation of the same anatomy.
+
+    Args:
+        settings: region, seed, shape (z, y, x) and voxel size (z, y, x), mm.
+
+    Returns:
+        Activity, (z, y, x) float32, >= 0, in units of mean soft tissue, and mu-map at 511 keV, (z, y, x) float32, 1/mm;
+        axes point to the patient's Superior, Posterior and Left, centred on the grid.
+    """
     from scoreinv.head import head
     from scoreinv.tracer import body_uptake, head_uptake
 
@@ -170,8 +181,26 @@ def _tof(volume: Volume, resolution: float | None) -> TOF | None:
 
 
 def contamination(expected: Tensor, share: float) -> Tensor:
-    """A background of so many counts, as a share of the expected ones: half of it flat, as randoms are, half of it the
-    expected counts blurred beyond recognition, as scatter is; (radial, views, planes[, tof])."""
+    """A background of so many counts, half of it flat, as randoms are, half of it blurred, as scatter is.
+
+    b = share (mean(y) + mean(y) s / mean(s)) / 2, with s the expected counts y, summed over time of flight, blurred
+    beyond recognition: by Gaussians of an eighth of the radial bins, a fourth of the views and two planes. It has
+    `share` times their counts, and none where none are expected.
+
+    Args:
+        expected: y, counts (radial, views, planes[, tof]).
+        share: >= 0, of the counts expected.
+
+    Returns:
+        Counts, of the shape of `expected`.
+
+    Raises:
+        ValueError: for a share out of its range.
+    """
+    if not 0 <= share < math.inf:
+        raise ValueError(f"contamination: share is {share}, expected a finite number >= 0 of the counts expected")
+    if not bool(expected.any()):
+        return torch.zeros_like(expected)
     radial, views, planes = expected.shape[:3]
     lines = expected.numpy().reshape(radial, views, planes, -1).mean(-1)
     # Views are blurred as if the sinogram went on; over half a turn it returns mirrored.
@@ -191,10 +220,14 @@ def _list_mode(settings: PETSettings) -> Case:
     reach = 60 if asked.max_ring_difference is None else asked.max_ring_difference
     sinogram = Sinogram(asked.radial_bins or 344, reach, asked.span)
     lines = LinesOfResponse(scanner, sinogram)
-    events = read_siemens_list_mode(source.list_mode, sinogram)
     # Delays of all lines there are, since the more the less noise.
-    delays = read_siemens_list_mode(source.list_mode, everywhere).delays
-    rates = crystal_rates(LinesOfResponse(scanner, everywhere), delays)
+    events = read_siemens_list_mode(source.list_mode, sinogram, everywhere)
+    if len(events.prompts) == 0:
+        raise ValueError(
+            f"input.list_mode: {source.list_mode} holds no prompts of these lines and {events.outside[0]} of others, "
+            "expected at least one; was the scan cut, or are radial_bins and max_ring_difference too few?"
+        )
+    rates = crystal_rates(LinesOfResponse(scanner, everywhere), events.delays)
     efficiencies = mmr_efficiencies()
     # In a short scan some crystals have no delay by chance, but none has no randoms at all.
     randoms = lines.products(rates.clamp(min=LEAST_RATE * float(rates.mean())) * efficiencies)
@@ -222,9 +255,6 @@ def _sinogram(settings: PETSettings) -> Case:
     source, asked = settings.input, settings.lines
     assert source.sinogram is not None
     prompts = read_interfile_sinogram(source.sinogram)
-    for key in ("radial_bins", "max_ring_difference", "span"):
-        if getattr(asked, key) != Lines.model_fields[key].default:
-            raise ValueError(f"lines.{key} has no effect: a sinogram is read as it was sorted; remove it")
     others = {}
     for key in ("background", "efficiencies"):
         path = getattr(source, key)
@@ -235,15 +265,23 @@ def _sinogram(settings: PETSettings) -> Case:
                     f"input.{key}: {path} has (radial, views, planes) = {tuple(others[key].shape)}, expected those of "
                     f"the prompts, {tuple(prompts.data.shape)}"
                 )
+    efficiencies = others.get("efficiencies")
+    if efficiencies is not None:
+        check_efficiencies(f"input.efficiencies: {source.efficiencies}", efficiencies)
     volume = _grid(LinesOfResponse(prompts.scanner, prompts.sinogram), settings.grid)
     operator = PET(
         prompts.scanner,
         volume,
         attenuation=_measured_mu_map(source, volume),
-        normalisation=others.get("efficiencies"),
+        normalisation=efficiencies,
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,
     )
+    if efficiencies is not None and operator.attenuation is not None:
+        every = max(1, len(operator.lines.views) // VIEWS)
+        some, transmission = efficiencies[:, ::every], operator.transmission[:, ::every]
+        seen = (some > 0) & (transmission > 0)
+        check_attenuated_once(f"input.efficiencies: {source.efficiencies}", some[seen], -transmission[seen].log())
     return _measured(operator, volume, prompts.data, others.get("background", torch.zeros(())))
 
 

@@ -94,15 +94,20 @@ class PETSettings(RunSettings):
         source = self.input
         measured = source.list_mode is not None or source.sinogram is not None
         unused: dict[str, tuple[Section, tuple[str, ...]]] = {}
+        of_events = ("histogram",) if source.list_mode is None else ()
         if measured:
             unused["scan"] = self.scan, tuple(Scan.model_fields)
-            events = ("background", "efficiencies") if source.list_mode is not None else ()
-            unused["input"] = source, ("slices", *events)
+            calculated = () if source.list_mode is None else ("background", "efficiencies")
+            unused["input"] = source, ("slices", "phantom", *calculated)
+            sorting = () if source.sinogram is None else ("radial_bins", "max_ring_difference", "span")
+            unused["lines"] = self.lines, (*of_events, *sorting)
             why = "the input is measured, and its file knows the scan"
         else:
             unused["grid"] = self.grid, tuple(Grid.model_fields)
             # The phantom knows its own mu-map.
-            unused["input"] = source, ("background", "efficiencies", *(() if source.volume else ("attenuation",)))
+            other = "attenuation" if source.volume is None else "phantom"
+            unused["input"] = source, ("background", "efficiencies", other)
+            unused["lines"] = self.lines, of_events
             why = "the input is scanned in simulation"
         for name, (section, keys) in unused.items():
             for key in keys:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _LETTERS = {"float": "f", "signed integer": "i", "unsigned integer": "u"}
 _BYTES = {"f": (4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}
+_ABSURD = 1e30  # no unit makes counts or activities so large, or all of them so small
 _ORDERS = {"bigendian": ">", "littleendian": "<"}
 
 
@@ -81,7 +83,8 @@ class InterfileHeader:
 
         Raises:
             FileNotFoundError: without that file.
-            ValueError: if it has another size, or numbers are of an unknown kind.
+            ValueError: if it has another size, or numbers are of an unknown kind, or such as only bytes in the wrong
+                order give.
         """
         form, order = self.get("number format").lower(), self.get("imagedata byte order").lower()
         if form not in _LETTERS or order not in _ORDERS:
@@ -103,7 +106,13 @@ class InterfileHeader:
                 f"{file.name} has {size} bytes of numbers from byte {offset} on, expected {count * width}, {count} of "
                 f"{width} bytes each; copy both files again"
             )
-        return np.fromfile(file, dtype=kind, offset=offset)
+        values = np.fromfile(file, dtype=kind, offset=offset)
+        if _swapped(values):
+            raise ValueError(
+                f"numbers run up to {_greatest(values):.3g} with 'imagedata byte order' {order!r}, up to "
+                f"{_greatest(values.view(kind.newbyteorder())):.3g} with the other; correct the key"
+            )
+        return values
 
     def _numbers(self, key: str, wanted: str, count: int | None = None) -> list[float]:
         words = self.get(key).strip("{} ").split(",")
@@ -114,3 +123,24 @@ class InterfileHeader:
         if not values or not np.isfinite(values).all() or count not in (None, len(values)):
             raise ValueError(f"'{key}' is {self.get(key)!r}, expected {wanted}")
         return values
+
+
+def _swapped(values: NDArray[Any]) -> bool:
+    """Whether the bytes of the numbers stand in the wrong order.
+
+    Reversed, the fine digits of a float become its exponent, and 1.0 becomes 5e-41; whole numbers below 256 become
+    multiples of what their highest byte counts.
+    """
+    if values.dtype.kind == "f":
+        greatest = _greatest(values)
+        return greatest > _ABSURD or 0 < greatest < 1 / _ABSURD
+    lower = (1 << 8 * (values.dtype.itemsize - 1)) - 1
+    if lower == 0 or (values & lower).any():
+        return False
+    counts = values[values != 0]
+    return counts.size > 0 and bool((counts != counts[0]).any())  # one value alone may be a mask's
+
+
+def _greatest(values: NDArray[Any]) -> float:
+    """Of the numbers without their sign; NaN where all are."""
+    return max(abs(float(np.fmax.reduce(values))), abs(float(np.fmin.reduce(values))))

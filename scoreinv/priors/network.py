@@ -92,13 +92,19 @@ class NetworkPrior(Prior):
 
         Raises:
             TypeError: if the reference is not a real tensor of two or three axes.
-            ValueError: if the network was not trained with a reference, or the weight is negative.
+            ValueError: if the reference is not finite or 0 everywhere, the network was not trained with one, or the
+                weight is negative.
         """
         if not isinstance(reference, Tensor) or reference.is_complex() or reference.ndim not in (2, 3):
             kind = f"{reference.dtype} {tuple(reference.shape)}" if isinstance(reference, Tensor) else type(reference)
             raise TypeError(
                 f"{self}.conditioned: reference is {kind}, expected a real tensor (y, x) or (slices, y, x); take "
                 ".abs() of a complex image, torch.from_numpy of an array"
+            )
+        if not bool(torch.isfinite(reference).all()) or not bool(reference.any()):
+            raise ValueError(
+                f"{self}.conditioned: reference holds NaN or Inf, or nothing but 0; expected an image of the patient "
+                "on this grid, with 0 where nothing was measured"
             )
         if not weight >= 0:
             raise ValueError(f"{self}.conditioned: weight is {weight}, expected at least 0")

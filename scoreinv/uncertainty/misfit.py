@@ -32,7 +32,15 @@ def misfit(operator: LinearOperator, measurements: Tensor, likelihood: Likelihoo
 
     Args:
         samples: (samples, *image).
+
+    Raises:
+        ValueError: in list mode, whose events leave out the lines without any.
     """
+    if operator.partial:
+        raise ValueError(
+            f"misfit: {operator} knows of events but not of the lines without any; expected the operator of their "
+            "histogram, and its counts"
+        )
     values, seen = [], 0
     for sample in samples:
         g, w = likelihood.quadratic(operator.forward(sample), measurements)

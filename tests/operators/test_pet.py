@@ -164,7 +164,32 @@ def test_subsets_partition_the_whole(tof):
         torch.testing.assert_close(part(x), operator(x)[:, i::3], rtol=1e-6, atol=0)
     total = sum(part.adjoint(operator.measured_by(i, 3, y)) for i, part in enumerate(parts))
     assert torch.equal((2.0 * operator).measured_by(1, 3, y[None]), y[None, :, 1::3])
-    torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(total, operator.adjoint(y), rtol=1e-5, atol=1e-5)
+
+
+@both
+def test_other_efficiencies_take_no_line_integrals_of_the_mu_map_again(tof, monkeypatch):
+    operator, efficiencies = full(tof), random((31, 1, 14), 9)
+    options = {"attenuation": operator.attenuation, "resolution_fwhm": (4.0, 9.0, 7.0), "tof": tof}
+    wanted = PET(SCANNER, VOLUME, normalisation=efficiencies, sinogram=SINOGRAM, **options).factors
+    assert not torch.equal(operator.factors, wanted)
+    monkeypatch.setattr(LineTransform, "forward", None)
+    other = operator.normalised(efficiencies)
+    assert torch.equal(other.factors, wanted)
+    assert torch.equal(other.subset(1, 3).normalised(efficiencies).factors, wanted[:, 1::3])
+    with pytest.raises(ValueError, match="normalisation is 0 everywhere"):
+        operator.normalised(0 * efficiencies)
+
+
+def test_factors_are_moved_to_a_device_once():
+    operator, elsewhere = full(), torch.empty(LinesOfResponse(SCANNER, SINOGRAM).shape, device="meta")
+    assert operator._scaled(elsewhere).device == elsewhere.device
+    moved = operator._factors_on[elsewhere.device]
+    operator._scaled(elsewhere)
+    part = operator.subset(1, 3)
+    assert part._scaled(elsewhere[:, 1::3]).shape == part.out_shape
+    assert operator._factors_on[elsewhere.device] is moved
+    assert part._factors_on[elsewhere.device]._base is moved  # a part of it, not another copy
 
 
 @both
@@ -175,9 +200,9 @@ def test_list_mode_equals_the_histogram_of_its_events(tof):
     at = tuple(events.unbind(1))
     x = random(operator.in_shape)
     listed = ListModePET(operator, events.short())
-    torch.testing.assert_close(listed(x), operator(x)[at], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(listed(x), operator(x)[at], rtol=1e-5, atol=1e-5)
     counts = torch.zeros(operator.out_shape).index_put(at, torch.ones(len(events)), accumulate=True)
-    torch.testing.assert_close(listed.adjoint(torch.ones(4000)), operator.adjoint(counts), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(listed.adjoint(torch.ones(4000)), operator.adjoint(counts), rtol=1e-5, atol=1e-5)
     assert dot_test(listed) < (1e-6 if tof is None else 1e-5)
 
 
@@ -186,9 +211,9 @@ def test_sensitivity_is_the_adjoint_of_ones_in_any_number_of_pieces(tof, monkeyp
     operator = full(tof)
     wanted = operator.adjoint(torch.ones(operator.out_shape))
     monkeypatch.setattr("scoreinv.operators.pet._ELEMENTS", 5000)
-    torch.testing.assert_close(operator.sensitivity(), wanted, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(operator.sensitivity(), wanted, rtol=1e-5, atol=1e-5)
     listed = ListModePET(operator, torch.zeros(10, len(operator.out_shape), dtype=torch.int64))
-    torch.testing.assert_close(listed.subset(0, 5).sensitivity() * 5, wanted, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(listed.subset(0, 5).sensitivity() * 5, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_events_keep_the_sensitivity_of_all_lines_in_sums_and_products():
@@ -225,6 +250,12 @@ def test_blur_keeps_what_stays_inside_and_is_its_own_transpose():
     assert float(spread.sum()) == pytest.approx(1, rel=1e-5)
     y = (torch.arange(20) - 10) * 8.0
     assert float((spread.sum((0, 2)) * y**2).sum().sqrt()) == pytest.approx(20 / 2.355, rel=0.06)
+
+
+def test_one_width_may_be_of_any_real_type():
+    x = random(VOLUME.shape)
+    for width in (9, np.float32(9), np.int64(9)):
+        assert torch.equal(GaussianBlur(VOLUME, width)(x), GaussianBlur(VOLUME, 9.0)(x))
 
 
 def test_autograd_equals_adjoint():
@@ -299,6 +330,7 @@ def faint_air(mu):
         ({"attenuation": torch.ones(31, 40, 14)}, "factors of lines go into normalisation"),
         ({"normalisation": torch.ones(14, 40, 31)}, "broadcasts to"),
         ({"normalisation": torch.full((31, 1, 1), float("nan"))}, "normalisation holds"),
+        ({"normalisation": torch.zeros(31, 1, 1)}, "normalisation is 0 everywhere"),
         ({"resolution_fwhm": -1.0}, "widths >= 0"),
         ({"resolution_fwhm": (1.0, 2.0)}, "one or three"),
     ],
@@ -315,6 +347,29 @@ def test_events_outside_the_sinogram_are_refused():
     with pytest.raises(TypeError, match="expected whole numbers"):
         ListModePET(operator, torch.zeros(3, 3))
     assert ListModePET(operator, torch.zeros(0, 3, dtype=torch.int16)).adjoint(torch.zeros(0)).sum() == 0
+
+
+def test_events_in_an_array_are_no_tensor():
+    with pytest.raises(TypeError, match=r"ListModePET: events are ndarray, expected a tensor; use torch.from_numpy"):
+        ListModePET(full(), np.zeros((3, 3), np.int64))
+
+
+@pytest.mark.parametrize(
+    ("tof", "message"),
+    [
+        (lambda: TOF(13, 312.0, 400.0), r"fwhm is 400 mm, 2669 ps; .* 1 ps is 0.15 mm: TOF.from_times"),
+        (lambda: TOF(33, 143.0, 214.0), r"cover 4719 mm of a scanner 300 mm wide, .* 1 ps is 0.15 mm"),
+        (lambda: TOF.from_times(13, 9.0, 60.0), r"cover 17.54 mm of a scanner 300 mm wide, .* 1 ps is 0.15 mm"),
+    ],
+)
+def test_times_taken_for_lengths_are_noticed(tof, message):
+    with pytest.raises(ValueError, match=message):
+        full(tof())
+
+
+def test_a_resolution_alone_makes_no_time_of_flight():
+    with pytest.raises(TypeError, match=r"tof is 400.0, expected a TOF .* in ps TOF.from_times\("):
+        full(400.0)
 
 
 @pytest.mark.parametrize("what", ["attenuation", "normalisation"])

@@ -1,10 +1,11 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 from toys import random
 
-from scoreinv.operators.neighbours import Neighbours
+from scoreinv.operators.neighbours import Neighbours, pair
 from scoreinv.operators.relative_difference import RelativeDifference
 
 EPSILON = 1e-2
@@ -15,13 +16,18 @@ def images(*shape, seed=0):
     return 10 ** (torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 5 - 4)
 
 
+def unequal(neighbours):
+    """The same pairs, every one with a weight of its own, from 1e-4 to 10."""
+    weights = (images(*pair(torch.empty(neighbours.shape), offset)[0].shape) for offset, _ in neighbours)
+    return replace(neighbours, weights=tuple(weights))
+
+
 PENALTIES = {
     "3D": RelativeDifference(Neighbours.around((3, 4, 5), (4.0, 2.0, 2.0)), EPSILON),
     "2D": RelativeDifference(Neighbours.around((6, 5)), EPSILON, gamma=1.0),
     "along z": RelativeDifference(Neighbours.along((5, 3, 2), 0), EPSILON, gamma=5.0),
-    "anatomy and kappa": RelativeDifference(
-        Neighbours.around((6, 5)).alike(random(6, 5), 3).scaled(images(6, 5, seed=1)), EPSILON
-    ),
+    "anatomy": RelativeDifference(Neighbours.around((6, 5)).alike(random(6, 5), 3), EPSILON),
+    "unequal weights": RelativeDifference(unequal(Neighbours.around((6, 5))), EPSILON),
 }
 
 

@@ -114,3 +114,12 @@ def test_sinograms_larger_than_the_scanner_are_refused():
         LinesOfResponse(SCANNER, Sinogram(max_ring_difference=6))
     with pytest.raises(ValueError, match="span is 2, expected an odd number"):
         Sinogram(span=2)
+
+
+def test_bins_are_counted_in_whole_numbers():
+    for name, value in (("radial_bins", 30.5), ("radial_bins", "31"), ("max_ring_difference", -1), ("span", None)):
+        with pytest.raises(ValueError, match=f"Sinogram: {name} is .*, expected a whole number >="):
+            Sinogram(**{name: value})
+    whole = Sinogram(31.0, np.int64(2), 3.0)
+    assert whole == Sinogram(31, 2, 3)
+    assert all(type(n) is int for n in (whole.radial_bins, whole.max_ring_difference, whole.span))

@@ -5,7 +5,7 @@ import torch
 from toys import Dense, Rows
 
 from scoreinv import solve
-from scoreinv.operators import Gaussian, Poisson
+from scoreinv.operators import PET, Gaussian, ListModePET, PETScanner, Poisson, Sinogram, Volume
 from scoreinv.operators.em import em_subsets
 from scoreinv.priors import GaussianPrior, IntensityMap
 from scoreinv.samplers import Problem, RDPz, TVz
@@ -73,6 +73,23 @@ def test_subsets_come_near_the_same_image(problem):
     z = torch.randn(1, 6, generator=torch.Generator().manual_seed(1))
     one, many = (guided(problem, MAPEM(iterations=400, subsets=n), z).x0 for n in (1, 4))
     torch.testing.assert_close(one, many, rtol=0.25, atol=0.1)
+
+
+def test_misfit_of_events_counts_the_lines_without_any():
+    scanner, volume = PETScanner.demo(2), Volume((3, 8, 8), (5, 20, 20))
+    binned = PET(scanner, volume, normalisation=torch.tensor([0.003]), sinogram=Sinogram(61, 1))
+    images = torch.rand(2, *volume.shape, generator=torch.Generator().manual_seed(0))
+    counts = Poisson(0.1).simulate(binned(images[0]), torch.Generator().manual_seed(0))
+    bins = torch.nonzero(counts)
+    events = bins.repeat_interleave(counts[tuple(bins.unbind(1))].long(), dim=0)
+    prior = GaussianPrior(torch.ones(volume.shape), 0.25)
+    found = []
+    for A, y in ((binned, counts), (ListModePET(binned, events), torch.ones(len(events)))):
+        guidance = MAPEM(iterations=1, subsets=1)
+        found.append(guided(Problem(A, y, Poisson(0.1), prior), guidance, images).misfit.double())
+    # What differs does not depend on the image: the background of all lines, less that of the events.
+    constant = 0.1 * (counts.numel() - len(events))
+    torch.testing.assert_close(found[0] - constant, found[1], rtol=1e-5, atol=0)
 
 
 def test_solve_finds_scale_and_counts_by_itself(problem):

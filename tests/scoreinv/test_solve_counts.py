@@ -1,5 +1,7 @@
 """`solve` with counts of an emitter: what cannot be meant is refused, in one sentence."""
 
+import math
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from scoreinv.samplers.guidance import MAPEM
 
 SCANNER, SINOGRAM, VOLUME = PETScanner.demo(2), Sinogram(61, 1), Volume((3, 8, 8), (5, 20, 20))
 OPERATOR = PET(SCANNER, VOLUME, sinogram=SINOGRAM)
+SMALL, RIM = Volume((3, 2, 2), (5, 20, 20)), (torch.arange(61) == 0).float()[:, None, None]  # which miss each other
 PRIOR = GaussianPrior(torch.ones(VOLUME.shape), 0.25)
 COUNTS = torch.poisson(0.05 * OPERATOR.forward(torch.ones(VOLUME.shape)), torch.Generator().manual_seed(0))
 
@@ -25,7 +28,7 @@ def solved(operator=OPERATOR, counts=COUNTS, prior=PRIOR, method="map-em", **opt
         ({"counts": COUNTS - 1}, "Poisson: measurements have negative values"),
         ({"likelihood": Poisson(1e4)}, "is at least the measurements everywhere"),
         ({"counts": 0 * COUNTS, "likelihood": Poisson(0.1)}, "hold no counts, on a background of 0.1"),
-        ({"operator": PET(SCANNER, VOLUME, normalisation=torch.zeros(1), sinogram=SINOGRAM)}, "no counts of any image"),
+        ({"operator": PET(SCANNER, SMALL, normalisation=RIM, sinogram=SINOGRAM)}, "no counts of any image"),
         (
             {
                 "operator": PET(
@@ -36,7 +39,11 @@ def solved(operator=OPERATOR, counts=COUNTS, prior=PRIOR, method="map-em", **opt
         ),
         (
             {"operator": ListModePET(OPERATOR, torch.zeros(0, 3, dtype=torch.int64)), "counts": torch.ones(0)},
-            "gives no counts of any image; check normalisation, volume and, in list mode, events",
+            "there are no events, expected at least one",
+        ),
+        (
+            {"operator": ListModePET(OPERATOR, torch.nonzero(COUNTS)), "counts": COUNTS[COUNTS > 0] + 1},
+            r"run from 2 to .*, expected 1 for every event, torch\.ones\(events\)",
         ),
     ],
 )
@@ -65,6 +72,13 @@ def test_dead_lines_without_counts_do_not_matter():
     assert torch.isfinite(solved(operator, COUNTS * alive)).all()
 
 
+def test_the_residual_of_events_is_unknown():
+    events = torch.nonzero(COUNTS)
+    operator = ListModePET(PET(SCANNER, VOLUME, normalisation=torch.tensor([0.003]), sinogram=SINOGRAM), events)
+    result = solve(operator, torch.ones(len(events)), PRIOR, method="map-em", steps=2, progress=False)
+    assert math.isnan(result.residual)
+
+
 def test_events_are_counts_and_for_map_em_alone():
     events = torch.nonzero(COUNTS)
     binned = PET(SCANNER, VOLUME, normalisation=torch.tensor([0.003]), sinogram=SINOGRAM)  # an activity of about 1
@@ -72,7 +86,10 @@ def test_events_are_counts_and_for_map_em_alone():
     whole = MAPEM(subsets=1)  # subsets of events are not those of views
     listed = solved(operator, torch.ones(len(events)), guidance=whole)
     binned = solved(binned, (COUNTS > 0).float(), guidance=whole)
-    assert float((listed - binned).norm() / binned.norm()) < 1e-4
+    assert float((listed - binned).norm() / binned.norm()) < 1e-5
+    assert math.isnan(
+        solve(operator, torch.ones(len(events)), PRIOR, method="map-em", steps=3, progress=False).residual
+    )
     for method in ("dds", "dps"):
         with pytest.raises(ValueError, match="expected method='map-em' for list mode"):
             solved(operator, torch.ones(len(events)), method=method)

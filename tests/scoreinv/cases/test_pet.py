@@ -6,8 +6,9 @@ from scoreinv.baselines import osem
 from scoreinv.cases import load_case
 from scoreinv.cases.pet import contamination, scanner_around
 from scoreinv.config import PETSettings, resolve
-from scoreinv.io import Image, write_image
+from scoreinv.io import Image, siemens, write_image
 from scoreinv.operators import PET, ListModePET, Volume
+from scoreinv.operators.line_transform import LineTransform
 
 SIZE = (8.0, 6.0, 6.0)
 EXACT = {"max_ring_difference": 1, "resolution_fwhm": None}
@@ -129,6 +130,17 @@ def test_half_of_the_background_follows_the_counts_and_half_is_flat(shape):
     assert float(background[20].mean()) > 1.5 * float(background[0].mean())
 
 
+@pytest.mark.parametrize(("expected", "share"), [(0.0, 0.4), (3.0, 0.0)])
+def test_nothing_expected_and_no_share_are_no_background(expected, share):
+    assert torch.equal(contamination(torch.full((40, 32, 10), expected), share), torch.zeros(40, 32, 10))
+
+
+@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
+def test_impossible_shares_are_refused(share):
+    with pytest.raises(ValueError, match="contamination: share is"):
+        contamination(torch.ones(40, 32, 10), share)
+
+
 @pytest.fixture
 def events(tmp_path):
     """List mode of lines near the axis, prompts and delays."""
@@ -162,8 +174,26 @@ def test_list_mode_and_its_histogram_give_the_same_image(events):
         osem(scan.operator, scan.measurements, likelihood=scan.likelihood, iterations=5, subsets=1)
         for scan in (one, other)
     ]
-    assert relative(*images) < 1e-4
+    assert relative(*images) < 1e-5
     assert float(other.likelihood.background.sum()) > 0
+
+
+def test_list_mode_is_read_once_and_mu_maps_are_projected_once(events, patient, monkeypatch):
+    read, projected = [], []
+    chunks, forward = siemens._chunks, LineTransform.forward
+    monkeypatch.setattr(siemens, "_chunks", lambda path: read.append(path) or chunks(path))
+    case(input={"list_mode": events}, lines=MEASURED, grid=SMALL)
+    assert read == [events]
+    monkeypatch.setattr(LineTransform, "forward", lambda self, x: projected.append(x) or forward(self, x))
+    simulated = case(input={"volume": patient[0]}, lines=EXACT)
+    simulated.operator.forward(simulated.reference)
+    assert len(projected) == 3  # the mu-map, and twice the activity
+
+
+def test_list_mode_without_prompts_is_refused(events):
+    np.asarray([1 << 31, 86344], "<u4").tofile(events)  # a tag and a delay
+    with pytest.raises(ValueError, match=r"scan.l holds no prompts of these lines and 0 of others"):
+        case(input={"list_mode": events}, lines=MEASURED, grid=SMALL)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +204,13 @@ def test_list_mode_and_its_histogram_give_the_same_image(events):
         ({"input": {"list_mode": "a.l", "efficiencies": "e.hs"}}, "input.efficiencies has no effect"),
         ({"grid": {"shape": [8, 8, 8]}}, "grid.shape has no effect"),
         ({"input": {"background": "b.hs"}}, "input.background has no effect"),
+        ({"lines": {"histogram": True}}, "lines.histogram has no effect: the input is scanned in simulation"),
+        ({"input": {"sinogram": "a.hs"}, "lines": {"histogram": True}}, "lines.histogram has no effect"),
+        ({"input": {"sinogram": "a.hs"}, "lines": {"span": 3}}, "lines.span has no effect: the input is measured"),
+        *(
+            ({"input": {kind: "a", "phantom": {"region": "body"}}}, "input.phantom has no effect")
+            for kind in ("list_mode", "sinogram", "volume")
+        ),
     ],
 )
 def test_settings_without_effect_are_refused(sections, message):

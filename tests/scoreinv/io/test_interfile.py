@@ -104,6 +104,39 @@ def test_headers_that_contradict_themselves_are_refused(tmp_path, old, new, mess
         read_interfile_sinogram(write(tmp_path, HEADER.replace(old, new)))
 
 
+@pytest.mark.parametrize(
+    ("form", "kind", "values"),
+    [
+        ("float", "f4", np.arange(210)),
+        ("float", "f4", np.random.default_rng(0).random(210)),
+        ("float", "f8", np.random.default_rng(0).random(210)),
+        ("signed integer", "i2", np.arange(210) % 9),
+        ("unsigned integer", "u4", np.arange(210)),
+    ],
+)
+@pytest.mark.parametrize("order", ["LITTLEENDIAN", "BIGENDIAN"])
+def test_bytes_in_the_wrong_order_are_refused(tmp_path, form, kind, values, order):
+    header = HEADER.replace("float", form).replace("pixel := 4", f"pixel := {kind[1]}").replace("LITTLEENDIAN", order)
+    right, wrong = ("<", ">") if order == "LITTLEENDIAN" else (">", "<")
+    with pytest.raises(ValueError, match=rf"with 'imagedata byte order' '{order.lower()}', up to .*; correct the key"):
+        read_interfile_sinogram(write(tmp_path, header, values, wrong + kind))
+    read = read_interfile_sinogram(write(tmp_path, header, values, right + kind))
+    assert float(read.data.max()) == pytest.approx(float(np.max(values)))
+
+
+def test_unusual_numbers_in_the_right_order_are_read(tmp_path):
+    header = HEADER.replace("float", "signed integer").replace("pixel := 4", "pixel := 2")
+    for text, kind, values in (
+        (HEADER, "<f4", np.zeros(210)),
+        (HEADER, "<f4", 1e-25 * np.arange(210)),
+        (HEADER, "<f4", np.geomspace(1e-44, 1e6, 210)),  # as images are after many iterations of EM
+        (header, "<i2", 256 * (np.arange(210) % 2)),
+        (header, "<i2", 256 * (np.arange(210) % 3) + 1),
+    ):
+        data = read_interfile_sinogram(write(tmp_path, text, values, kind)).data
+        assert float(data.max()) == pytest.approx(float(np.max(values)))
+
+
 def test_missing_numbers_are_named(tmp_path):
     path = write(tmp_path)
     (tmp_path / "scan.s").unlink()

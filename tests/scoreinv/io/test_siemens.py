@@ -54,6 +54,14 @@ def test_a_smaller_sinogram_takes_its_own_bins_and_counts_the_rest(tmp_path):
     assert (1, 0) in planes[int(joined.prompts[1, 2])]
 
 
+def test_delays_may_go_into_a_sinogram_of_their_own(tmp_path):
+    path, small = write(tmp_path / "scan.l", WORDS), Sinogram(200, 5)
+    events = read_siemens_list_mode(path, small, Sinogram(344, 60))
+    assert torch.equal(events.prompts, read_siemens_list_mode(path, small).prompts)
+    assert torch.equal(events.delays, read_siemens_list_mode(path).delays)
+    assert events.outside == (1, 0)
+
+
 def test_histogram_counts_events():
     events = torch.tensor([[1, 0, 2], [1, 0, 2], [0, 1, 0]], dtype=torch.int16)
     counts = histogram(events, (2, 2, 3))
@@ -74,5 +82,7 @@ def test_bad_files_are_refused(tmp_path):
         read_siemens_list_mode(write(path, [PROMPT | address(4084, 0, 0)]))
     with pytest.raises(FileNotFoundError):
         read_siemens_list_mode(tmp_path / "none.l")
-    empty = read_siemens_list_mode(write(path, []))
-    assert len(empty.prompts) == len(empty.delays) == 0
+    with pytest.raises(ValueError, match="is empty, expected 32-bit words"):
+        read_siemens_list_mode(write(path, []))
+    silent = read_siemens_list_mode(write(path, WORDS[-2:]))
+    assert len(silent.prompts) == len(silent.delays) == 0

@@ -359,7 +359,9 @@ class TestConditioned:
             (np.zeros((8, 8)), 1.0, "expected a real tensor"),
             (torch.zeros(8, 8, dtype=torch.complex64), 1.0, "expected a real tensor"),
             (torch.zeros(8), 1.0, "expected a real tensor"),
-            (torch.zeros(8, 8), -1.0, "weight is -1.0, expected at least 0"),
+            (torch.zeros(8, 8), 1.0, "reference holds NaN or Inf, or nothing but 0"),
+            (torch.full((8, 8), float("nan")), 1.0, "reference holds NaN or Inf, or nothing but 0"),
+            (torch.ones(8, 8), -1.0, "weight is -1.0, expected at least 0"),
         ],
     )
     def test_references_that_are_none_are_named(self, reference, weight, says):

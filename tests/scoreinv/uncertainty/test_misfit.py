@@ -30,3 +30,10 @@ def test_counts_and_masked_data():
     found = misfit(A, y, likelihood, truth[None])
     assert abs(float(found.chi_square[0]) - 1) < 0.2
     assert found.width == pytest.approx((2 / 1500) ** 0.5)
+
+
+def test_events_alone_are_refused():
+    A = Columns((4, 10), (4, 5), torch.float64, torch.float64)
+    A.partial = True
+    with pytest.raises(ValueError, match="not of the lines without any; expected the operator of their histogram"):
+        misfit(A, torch.ones(4, 5), Poisson(), torch.ones(1, 4, 10))
