@@ -106,6 +106,16 @@ def calibrate(config: Config, out: Out = None, set: Set = None) -> None:
     learn(settings, runs, _folder(out or Path("out") / settings.name), typer.echo)
 
 
+@app.command(name="lesion")
+def lesion_command(config: Config, out: Out = None, set: Set = None) -> None:
+    """Scan patients with a lesion and without: how often is it found, how often invented? Run again to continue."""
+    from scoreinv.config import load_lesion
+    from scoreinv.lesion import lesion
+
+    settings, runs = load_lesion(config, set or [])
+    lesion(settings, runs, _folder(out or Path("out") / settings.name), typer.echo)
+
+
 @app.command()
 def train(config: Config, out: Out = None, set: Set = None) -> None:
     """Train a network, a prior or a baseline, as the configuration names it; run again to continue."""

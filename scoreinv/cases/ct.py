@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scoreinv import baselines
 from scoreinv.cases.case import Case, lying_on
+from scoreinv.cases.lesion import with_lesion
 from scoreinv.config.ct import CTSettings, Grid, Phantom, Scan
 from scoreinv.io import Projections
 from scoreinv.metrics import HOUNSFIELD, to_attenuation
@@ -26,6 +27,7 @@ from scoreinv.operators import (
 )
 
 log = logging.getLogger("scoreinv")
+SOFT = (-150.0, 200.0)  # HU, tissue that lesions are put into
 CTOperator = ConeBeamCT | ParallelBeamCT
 Geometry = ConeBeamGeometry | ParallelBeamGeometry
 
@@ -47,7 +49,8 @@ def phantom(settings: Phantom) -> Tensor:
     """The procedural anatomy, (z, y, x) in HU."""
     from scoreinv.phantoms import body
 
-    return body(settings.seed, settings.shape, settings.voxel_size)
+    hu = body(settings.seed, settings.shape, settings.voxel_size)
+    return with_lesion(hu, settings.voxel_size, settings.lesion, (hu > SOFT[0]) & (hu < SOFT[1]))
 
 
 def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> Case:

@@ -15,6 +15,7 @@ from scoreinv.attenuation import WATER, attenuation
 from scoreinv.baselines import osem
 from scoreinv.cases.case import Case, lying_on
 from scoreinv.cases.efficiencies import check_attenuated_once, check_efficiencies
+from scoreinv.cases.lesion import with_lesion
 from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom, Scan
 from scoreinv.io import Image
 from scoreinv.metrics import activities
@@ -115,9 +116,11 @@ def phantom(settings: Phantom) -> tuple[Tensor, Tensor]:
     from scoreinv.tracer import body_uptake, head_uptake
 
     if settings.region == "body":
-        return body_uptake(settings.seed, settings.shape, settings.voxel_size)
-    tissues = head(settings.seed, settings.shape, settings.voxel_size)
-    return head_uptake(tissues, settings.seed), attenuation(tissues)
+        activity, mu = body_uptake(settings.seed, settings.shape, settings.voxel_size)
+    else:
+        tissues = head(settings.seed, settings.shape, settings.voxel_size)
+        activity, mu = head_uptake(tissues, settings.seed), attenuation(tissues)
+    return with_lesion(activity, settings.voxel_size, settings.lesion), mu
 
 
 def body_of_water(image: Image) -> Tensor:

@@ -23,7 +23,7 @@ from scoreinv.config.loading import (
 from scoreinv.config.mri import MRISettings
 from scoreinv.config.pet import PETSettings
 from scoreinv.config.sampling import NAME, RunSettings, Sampling, check_one_sampler, hot_start
-from scoreinv.config.uncertainty import CalibrateSettings, Region, SampleSettings
+from scoreinv.config.uncertainty import CalibrateSettings, LesionSettings, Region, SampleSettings
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
@@ -103,6 +103,21 @@ def load_sample(path: str | Path, overrides: Iterable[str] = ()) -> tuple[Sample
     return settings, _of_its_modality(settings.run, f"{path}: run")
 
 
+def load_lesion(
+    path: str | Path, overrides: Iterable[str] = ()
+) -> tuple[LesionSettings, dict[str, list[tuple[RunSettings, RunSettings]]]]:
+    """Settings of a study of lesions, and by name of its runs the scans of every patient: with the lesion and without.
+    Raises like `load_settings`."""
+    settings = load_settings(LesionSettings, path, overrides)
+
+    def scan(name: str, patient: int, present: bool) -> RunSettings:
+        values = dict.fromkeys(settings.vary, settings.first + patient) | {"input.phantom.lesion.present": present}
+        return _of_its_modality(with_values(settings.runs[name], values), f"{path}: runs.{name}")
+
+    patients = range(settings.patients)
+    return settings, {name: [(scan(name, k, True), scan(name, k, False)) for k in patients] for name in settings.runs}
+
+
 def _of_its_modality(tree: dict[str, Any], source: str) -> RunSettings:
     """Settings of a run, of the modality it names (cbct if none)."""
     modality = tree.get("modality", "cbct")
@@ -131,6 +146,7 @@ __all__ = [
     "CTSettings",
     "CalibrateSettings",
     "ConfigError",
+    "LesionSettings",
     "MRISettings",
     "PETSettings",
     "Region",
@@ -143,6 +159,7 @@ __all__ = [
     "hot_start",
     "load_batch",
     "load_calibration",
+    "load_lesion",
     "load_run",
     "load_sample",
     "load_settings",

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import Name, RunSettings, Sampling
+from scoreinv.config.sampling import Lesion, Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -18,6 +18,7 @@ class Phantom(Section):
     seed: int = Field(2028, ge=0)
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (48, 128, 128)
     voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field((3.0, 3.0, 3.0), description="(z, y, x) mm")
+    lesion: Lesion | None = None
 
 
 class Input(Section):

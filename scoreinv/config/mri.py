@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import Name, RunSettings, Sampling
+from scoreinv.config.sampling import Lesion, Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -19,6 +19,7 @@ class Phantom(Section):
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 192, 192)
     voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field((30.0, 1.2, 1.2), description="(z, y, x) mm")
     weighting: Literal["t1", "t2", "pd", "flair"] = "t2"
+    lesion: Lesion | None = None
 
 
 class Input(Section):

@@ -16,6 +16,15 @@ NAME = r"^\w[\w.+-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
+class Lesion(Section):
+    """A ball of changed tissue at a random place within a procedural patient."""
+
+    seed: int = Field(0, ge=0, description="of its place")
+    radius: PositiveFloat = Field(8.0, description="mm")
+    contrast: float = Field(description="that it adds: HU; of MR and PET a share of what surrounds it")
+    present: bool = Field(True, description="false leaves it out, and the patient as it is")
+
+
 class Sampling(Section):
     """How the diffusion prior is used."""
 

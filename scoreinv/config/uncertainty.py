@@ -71,3 +71,20 @@ class SampleSettings(Section):
                 if region not in self.regions:
                     raise ValueError(f"contrasts.{name}: no region {region!r}, expected one of {sorted(self.regions)}")
         return self
+
+
+class LesionSettings(Section):
+    """Patients scanned with a lesion and without it: do reconstructions show it, and do they invent one?"""
+
+    format: Literal[1] = Field(1, description="of this file")
+    name: Name = "lesion"
+    runs: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="scans of phantoms with input.phantom.lesion, by one sampler and any baselines"
+    )
+    vary: tuple[str, ...] = Field(
+        ("input.phantom.seed", "input.phantom.lesion.seed", "scan.seed", "sampling.seed"),
+        min_length=1,
+        description="keys of the run: numbers of patients",
+    )
+    first: NonNegativeInt = Field(20_000, description="number of the first patient")
+    patients: int = Field(20, ge=2)

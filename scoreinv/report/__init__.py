@@ -3,5 +3,6 @@
 from scoreinv.report.figure import figure, table
 from scoreinv.report.maps import Panel, maps
 from scoreinv.report.page import report
+from scoreinv.report.roc import roc_curves
 
-__all__ = ["Panel", "figure", "maps", "report", "table"]
+__all__ = ["Panel", "figure", "maps", "report", "roc_curves", "table"]

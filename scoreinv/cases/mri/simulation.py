@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.cases.lesion import with_lesion
 from scoreinv.cases.mri.acquisition import Acquisition
 from scoreinv.config.mri import Input, MRISettings, Phantom, Scan
 from scoreinv.io import Image, KSpace
@@ -49,7 +50,8 @@ def _phantom(settings: Phantom) -> Tensor:
     """The procedural head, (z, y, x), magnitudes."""
     from scoreinv.head import contrast, head
 
-    return contrast(head(settings.seed, settings.shape, settings.voxel_size), settings.weighting, settings.seed)
+    image = contrast(head(settings.seed, settings.shape, settings.voxel_size), settings.weighting, settings.seed)
+    return with_lesion(image, settings.voxel_size, settings.lesion)
 
 
 def _place(volume: Image, z: int) -> dict[str, Any]:
