@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from scoreinv.operators.lines import Indices, LinesOfResponse
 from scoreinv.operators.tof import TOF
 
 _DRIVES = (1, 2)  # y and x
+STACKED = 256  # voxels along z of images that are taken together
 _SAME = 1e-6  # mm; rises of one group differ by less
 
 
@@ -72,6 +75,19 @@ class _Transform(LinearOperator):
         return image.reshape(*batch, *self.in_shape).contiguous()
 
 
+@dataclass(frozen=True)
+class _Stack:
+    """Lines of several images that lie one above the other along z, far enough apart to share none.
+
+    Attributes:
+        shape, ends, z: as of `LinesOfResponse`, the planes of one image after those of another.
+    """
+
+    shape: tuple[int, int, int]
+    ends: tuple[NDArray[np.float64], NDArray[np.float64]]
+    z: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
 class LineTransform(_Transform):
     """Integrals of an image along the lines of a sinogram, by Joseph's method, with its exact transpose.
 
@@ -82,7 +98,8 @@ class LineTransform(_Transform):
 
     Image (z, y, x) float32; integrals (radial, views, planes[, tof]) float32, unit of the image times mm. Both
     directions run on the CPU, and to the last bit their results do not depend on the number of threads. They need
-    memory for one more copy of the image, and for no line.
+    memory for one more copy of the image, and for no line. Flat images of a batch are stacked along z, so that a line
+    is followed once for many of them.
 
     Args:
         lines: where the lines run.
@@ -90,7 +107,7 @@ class LineTransform(_Transform):
         tof: time-of-flight bins; None for none.
     """
 
-    def __init__(self, lines: LinesOfResponse, volume: Volume, tof: TOF | None = None) -> None:
+    def __init__(self, lines: LinesOfResponse | _Stack, volume: Volume, tof: TOF | None = None) -> None:
         radial, views, planes = lines.shape
         bins = 1 if tof is None else tof.bins
         out_shape = lines.shape if tof is None else (*lines.shape, bins)
@@ -98,11 +115,55 @@ class LineTransform(_Transform):
         self.lines = lines
         across = tuple(_frozen(ends.reshape(-1, 2)) for ends in lines.ends)
         self._arguments = (across, _groups(*lines.z, volume), self._tof)
+        self._stacks: dict[int, LineTransform] = {}
 
     def _kernels(self) -> tuple[Any, Any, tuple[Any, ...]]:
         from scoreinv.operators import _lors
 
         return _lors.forward, _lors.adjoint, self._arguments
+
+    @cached_property
+    def _pitch(self) -> int:
+        """Slices from one image of a stack to the next: its own, and so many of zeros that no line meets another's."""
+        places = (np.concatenate(self.lines.z) - self.volume.first_voxel[0]) / self.volume.voxel_size[0]
+        beyond = max(0.0, float(-places.min()), float(places.max()) - (self.in_shape[0] - 1))
+        return self.in_shape[0] + math.ceil(beyond) + 1
+
+    def _stacked(self, n: int) -> LineTransform:
+        """Of n images."""
+        if n not in self._stacks:
+            size = self.volume.voxel_size
+            above = np.repeat(np.arange(n) * self._pitch * size[0], self.lines.shape[2])
+            first, second = (np.tile(z, n) + above for z in self.lines.z)
+            (slices, rows, columns), (z, y, x), depth = self.volume.shape, self.volume.center, n * self._pitch
+            middle = z + (depth - slices) / 2 * size[0]
+            lines = _Stack((*self.lines.shape[:2], n * self.lines.shape[2]), self.lines.ends, (first, second))
+            self._stacks[n] = LineTransform(lines, Volume((depth, rows, columns), size, (middle, y, x)), self.tof)
+        return self._stacks[n]
+
+    def _apply(self, x: Tensor) -> Tensor:
+        batch, together = tuple(x.shape[:-3]), max(1, STACKED // self._pitch)
+        if math.prod(batch) == 1 or together == 1:
+            return super()._apply(x)
+        parts = []
+        for images in x.detach().reshape(-1, *self.in_shape).split(together):
+            n = len(images)
+            column = torch.zeros(n, self._pitch, *self.in_shape[1:])
+            column[:, : self.in_shape[0]] = images
+            data = self._stacked(n)._apply(column.flatten(0, 1))
+            parts.append(data.unflatten(2, (n, -1)).movedim(2, 0))
+        return torch.cat(parts).reshape(*batch, *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        batch, together = tuple(y.shape[: y.ndim - len(self.out_shape)]), max(1, STACKED // self._pitch)
+        if math.prod(batch) == 1 or together == 1:
+            return super()._adjoint(y)
+        parts = []
+        for data in y.detach().reshape(-1, *self.out_shape).split(together):
+            n = len(data)
+            column = self._stacked(n)._adjoint(data.movedim(0, 2).flatten(2, 3))
+            parts.append(column.unflatten(0, (n, -1))[:, : self.in_shape[0]])
+        return torch.cat(parts).reshape(*batch, *self.in_shape)
 
 
 class EventTransform(_Transform):

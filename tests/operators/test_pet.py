@@ -90,6 +90,20 @@ def test_line_integrals_are_those_of_the_ray_transform():
     torch.testing.assert_close(transform.adjoint(y), rays.adjoint(y.reshape(-1, 1, 1)), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("tof", [None, TOF(5, 40.0, 60.0)], ids=["plain", "tof"])
+@pytest.mark.parametrize("offset", [0.0, 30.0])  # mm of the volume along z, whose lines leave it
+def test_a_batch_is_its_images_one_by_one(tof, offset):
+    volume = Volume((2, 16, 16), (4.0, 8.0, 8.0), (offset, 0.0, 0.0))
+    transform = LineTransform(LinesOfResponse(SCANNER, SINOGRAM), volume, tof)
+    x, y = random((2, 3, *volume.shape)), random((2, 3, *transform.out_shape), 1)
+    single = [[transform(image) for image in row] for row in x]
+    torch.testing.assert_close(transform(x), torch.stack([torch.stack(row) for row in single]), rtol=1e-6, atol=1e-5)
+    back = [[transform.adjoint(data) for data in row] for row in y]
+    torch.testing.assert_close(
+        transform.adjoint(y), torch.stack([torch.stack(row) for row in back]), rtol=1e-5, atol=1e-5
+    )
+
+
 def test_crystals_within_the_volume_end_their_lines():
     scanner = PETScanner(60.0, 12, 4, 6.0, (0.0, 3.0))
     lines = LinesOfResponse(scanner, Sinogram(31))

@@ -13,6 +13,7 @@ from scoreinv.config import (
     dump_settings,
     load_batch,
     load_calibration,
+    load_lesion,
     load_run,
     load_sample,
     load_settings,
@@ -223,6 +224,7 @@ def test_every_configuration_of_the_house_is_valid(path):
     loaders |= {"batch": lambda path: load_batch(path)[0], "uncertainty": lambda path: load_calibration(path)[0]}
     loaders |= {"sample": lambda path: load_sample(path)[0]}
     default = load_training if "model" in read_tree(path) else load_run
+    loaders |= {"uncertainty": lambda path: load_lesion(path)[0]} if path.stem == "lesion" else {}
     settings = loaders.get(kind, default)(path)
     assert settings.name
     if kind in RUNS:
