@@ -27,7 +27,7 @@ from scoreinv.samples import SampleStore
 from scoreinv.uncertainty import contrasts, roc
 
 Patients = Sequence[tuple[RunSettings, RunSettings]]
-SHELL = (3.0, 8.0)  # mm from the lesion, of its surroundings
+SHELL = (1.0, 3.0)  # voxels from the lesion, of its surroundings
 
 
 def lesion(
@@ -97,7 +97,8 @@ class _Place:
         flat = len(shape) == 2 or shape[0] == 1
         planes = (~inside).numpy().reshape(shape[-2:] if flat else shape)
         distance = torch.from_numpy(distance_transform_edt(planes, sizes[1:] if flat else sizes)).reshape(shape)
-        around = (distance > SHELL[0]) & (distance < SHELL[1]) & (difference == 0)
+        near, far = (reach * max(sizes[1:]) for reach in SHELL)
+        around = (distance > near) & (distance < far) & (difference == 0)
         first, second = (float(contrasts(truth[None], inside, around)) for truth in truths)
         return cls(inside, around, first - second)
 

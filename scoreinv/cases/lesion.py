@@ -12,8 +12,8 @@ from torch import Tensor
 
 from scoreinv.config.sampling import Lesion
 
-MARGIN = 3.0  # mm of tissue about a lesion
-SHELL = 8.0  # mm about it, whose mean is the level of its surroundings
+MARGIN = 4.0  # mm of tissue about a lesion
+EDGE = 1.0  # mm, beyond which the mean of that tissue is the level of its surroundings
 FAINT = 0.3  # of the median of what gives signal, so much is tissue
 
 
@@ -39,7 +39,7 @@ def with_lesion(
         tissue = image > FAINT * image[image > 0.05 * image.max()].median()
     distance = _distance(image.shape, voxel_size, _place(tissue, voxel_size, lesion))
     share = torch.from_numpy(((lesion.radius - distance) / min(voxel_size[1:]) + 0.5).clip(0, 1)).to(image.dtype)
-    shell = torch.from_numpy((distance > lesion.radius + MARGIN / 2) & (distance < lesion.radius + SHELL))
+    shell = torch.from_numpy((distance > lesion.radius + EDGE) & (distance <= lesion.radius + MARGIN))
     added = lesion.contrast * (float(image[shell].mean()) if relative else 1.0)
     return image + added * share
 
