@@ -22,7 +22,7 @@ from scoreinv.config.loading import (
 )
 from scoreinv.config.mri import MRISettings
 from scoreinv.config.pet import PETSettings
-from scoreinv.config.sampling import NAME, RunSettings, Sampling, check_one_sampler, hot_start
+from scoreinv.config.sampling import NAME, Lesion, RunSettings, Sampling, check_one_sampler, hot_start
 from scoreinv.config.uncertainty import CalibrateSettings, LesionSettings, Region, SampleSettings
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
@@ -146,6 +146,7 @@ __all__ = [
     "CTSettings",
     "CalibrateSettings",
     "ConfigError",
+    "Lesion",
     "LesionSettings",
     "MRISettings",
     "PETSettings",
