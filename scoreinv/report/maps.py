@@ -65,4 +65,4 @@ def maps(path: Path, panels: Sequence[Panel], spacing: tuple[float, float, float
         bar.ax.tick_params(labelsize=7)
         bar.set_label(panel.unit, fontsize=7)
     with atomic_path(path) as temporary:
-        fig.savefig(temporary, dpi=110)
+        fig.savefig(temporary, dpi=110, bbox_inches="tight")
