@@ -121,7 +121,7 @@ def load_lesion(
 def _of_its_modality(tree: dict[str, Any], source: str) -> RunSettings:
     """Settings of a run, of the modality it names (cbct if none)."""
     modality = tree.get("modality", "cbct")
-    if modality not in RUNS:
+    if not isinstance(modality, str) or modality not in RUNS:
         raise ConfigError(f"{source}: modality is {modality!r}, expected one of {sorted(RUNS)}")
     return resolve(RUNS[modality], tree, (), source)
 
@@ -130,7 +130,7 @@ def load_training(path: str | Path, overrides: Iterable[str] = ()) -> TrainSetti
     """Settings of a training run from a YAML file, of the `model` it names (score if none). Raises as `load_run`."""
     tree = overridden(read_tree(path), overrides)
     model = tree.get("model", "score")
-    if model in MODELS:
+    if isinstance(model, str) and model in MODELS:
         return resolve(MODELS[model], tree, (), str(path))
     if model != "score":
         raise ConfigError(f"{path}: model is {model!r}, expected one of {sorted([*MODELS, 'score'])}")

@@ -117,9 +117,9 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _section(model: type[BaseModel], path: Iterable[Any]) -> type[BaseModel]:
-    """The settings class at a path of keys."""
+    """The settings class at a path of keys; those of a mapping are names, of which the class has no field."""
     for key in path:
-        if isinstance(key, str):
+        if key in model.model_fields:
             model = _model_in(model.model_fields[key].annotation) or model
     return model
 

@@ -199,7 +199,12 @@ def test_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [1", "not YAML"), ("- 1\n- 2\n", "expected keys and values, got list")]
+    ("text", "message"),
+    [
+        ("a: [1", "not YAML"),
+        ("- 1\n- 2\n", "expected keys and values, got list"),
+        ("scan: {views: !!python/name:os.remove }", "not YAML .*python/name:os.remove"),
+    ],
 )
 def test_file_that_is_no_configuration(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message) as caught:
@@ -229,6 +234,24 @@ def test_every_configuration_of_the_house_is_valid(path):
     assert settings.name
     if kind in RUNS:
         assert settings.modality == kind
+
+
+@pytest.mark.parametrize("load", [load_run, load_sample, load_training])
+def test_a_kind_that_is_no_name_is_refused_like_an_unknown_one(tmp_path, load):
+    tree = {"run": {"modality": []}} if load is load_sample else {"modality": [], "model": []}
+    with pytest.raises(ConfigError, match=r"(modality|model) is \[\], expected one of"):
+        load(written(tmp_path / "c.yaml", tree))
+
+
+def test_an_unknown_key_below_a_name_names_the_nearest_known_one(tmp_path):
+    tree = {"run": {"methods": ["dds"]}, "regions": {"liver": {"center": [0, 0, 0], "radius": 3}}}
+    with pytest.raises(ConfigError, match=r"unknown key regions\.liver\.center; did you mean 'centre'"):
+        load_sample(written(tmp_path / "c.yaml", tree))
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="format: input should be 1, got 0"):
+        load_sample(written(tmp_path / "c.yaml", {"format": 0, "run": {"methods": ["dds"]}}))
 
 
 def test_unknown_modality_lists_those_there_are(tmp_path):
