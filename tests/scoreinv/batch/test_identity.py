@@ -14,7 +14,7 @@ def ct(**changes):
 
 class TestKey:
     def test_of_names_and_numbers_nothing_depends(self):
-        same = ct(name="other", methods=["fdk"], sampling={"samples": 7})
+        same = ct(name="other", methods=["fdk"], sampling={"samples": 7, "max_slices": 2})
         assert identity.key(same) == identity.key(ct())
 
     @pytest.mark.parametrize("changes", [{"scan": {"seed": 2}}, {"sampling": {"seed": 1}}, {"sampling": {"steps": 9}}])
