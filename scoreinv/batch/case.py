@@ -97,7 +97,11 @@ def _attempt(
     places.clean()
 
     def kept(method: str) -> SampleStore:
-        return SampleStore(places.images / method, key, writing, lambda number: told(method, number))
+        start, _ = hot_start(method)
+        own = key
+        if start is not None and hot_start(start)[1] in METHODS:  # of the mean of so many samples
+            own = identity.key(settings, key, settings.sampling.samples)
+        return SampleStore(places.images / method, own, writing, lambda number: told(method, number))
 
     before = {method: kept(method).numbers() for method in settings.methods}
     sampled = any(hot_start(method)[1] in METHODS for method in settings.methods)

@@ -177,6 +177,15 @@ class TestResume:
         ran(tmp_path / "many", *only, "run.sampling.samples=3")
         assert equal(tmp_path / "few" / "a", tmp_path / "many" / "a")
 
+    def test_what_started_from_the_mean_of_fewer_samples_is_made_anew(self, tmp_path):
+        only = ["run.methods=[dds, dds+dps]", "run.sampling.sigma_max=1", "cases=[{name: a}]"]
+        ran(tmp_path / "few", *only, "run.sampling.samples=1")
+        ran(tmp_path / "few", *only, "run.sampling.samples=2")
+        before = json.loads((tmp_path / "few" / "a" / "status.json").read_text())["kept_before"]
+        assert before == {"dds": [0], "dds+dps": []}
+        ran(tmp_path / "many", *only, "run.sampling.samples=2")
+        assert equal(tmp_path / "few" / "a", tmp_path / "many" / "a")
+
     def test_another_method_leaves_the_others_kept(self, whole, tmp_path):
         shutil.copytree(whole[0], tmp_path / "out")
         before = len(events(tmp_path / "out", "image"))
