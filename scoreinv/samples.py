@@ -106,7 +106,11 @@ class SampleStore:
             return None
 
     def write(self, number: int, image: Tensor, steps: Sequence[Step] = ()) -> None:
-        """Keep a sample, whole or not at all; one under the same number is replaced."""
+        """Keep a sample, whole or not at all; one under the same number is replaced.
+
+        Raises:
+            OSError: if it cannot be written, such as to a full disk.
+        """
         image = image.detach().cpu().contiguous()
         record = {
             "format": FORMAT,
@@ -117,7 +121,10 @@ class SampleStore:
         with self.writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(self._path(number)) as temporary:
-                save_file({"image": torch.view_as_real(image) if image.is_complex() else image}, temporary, record)
+                try:
+                    save_file({"image": torch.view_as_real(image) if image.is_complex() else image}, temporary, record)
+                except SafetensorError as error:  # its name for a full disk
+                    raise OSError(f"{self._path(number)}: cannot be written ({error})") from None
         self.written(number)
 
     def _path(self, number: int) -> Path:

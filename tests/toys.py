@@ -1,4 +1,7 @@
-"""Small operators and networks that tests share."""
+"""Small operators and networks, and a small disk, that tests share."""
+
+import resource
+from contextlib import contextmanager
 
 import torch
 
@@ -25,6 +28,17 @@ def unet(channels=1):
 
 def random(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@contextmanager
+def no_more_than(size):
+    """No file grows beyond so many bytes: to whoever writes, a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Dense(LinearOperator):

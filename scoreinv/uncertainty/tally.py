@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -82,7 +83,11 @@ class Tally:
         return seen / (seen + rest) if seen + rest > 0 else 0.0
 
     def save(self, path: Path, key: str) -> None:
-        """Write it, whole or not at all, with the key of what the samples and their numbers depend on."""
+        """Write it, whole or not at all, with the key of what the samples and their numbers depend on.
+
+        Raises:
+            OSError: if it cannot be written, such as to a full disk.
+        """
         state = {
             "format": FORMAT,
             "key": key,
@@ -92,8 +97,11 @@ class Tally:
             "steps": [dataclasses.asdict(step) for step in self.steps],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Through memory: of a full disk torch itself says that a position was unexpected.
+        whole = io.BytesIO()
+        torch.save(state, whole)
         with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(whole.getbuffer())
 
     @classmethod
     def load(cls, path: Path, key: str, device: torch.device | str = "cpu") -> Tally | None:

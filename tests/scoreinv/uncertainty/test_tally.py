@@ -1,6 +1,6 @@
 import pytest
 import torch
-from toys import random
+from toys import no_more_than, random
 
 from scoreinv.samplers import Step
 from scoreinv.uncertainty import Split, Tally
@@ -44,6 +44,15 @@ def test_of_something_else_or_damaged_nothing_comes_back(tmp_path):
     assert Tally.load(path, "other") is None
     path.write_bytes(path.read_bytes()[:100])
     assert Tally.load(path, "key") is None
+
+
+def test_a_failing_write_leaves_the_tally_that_was_there(tmp_path):
+    path = tmp_path / "tally.pt"
+    tally([random(3, 4)]).save(path, "key")
+    with no_more_than(1000), pytest.raises(OSError, match="too large"):
+        tally([random(30, 40)]).save(path, "key")
+    assert Tally.load(path, "key").count == 1
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_was_not_asked_for_has_no_share():
