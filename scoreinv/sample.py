@@ -27,6 +27,7 @@ from scoreinv.run import posterior
 from scoreinv.samples import Sample, SampleStore
 from scoreinv.uncertainty import Calibration, Tally, ball, estimate, factor, hallucination, misfit, quantiles, split
 from scoreinv.uncertainty.calibration import find
+from scoreinv.uncertainty.intervals import check_quantiles
 
 TALLY = "tally.pt"
 SORTED_AT_ONCE = 2**28  # bytes of samples
@@ -55,18 +56,21 @@ def sample(
         sample; regions and contrasts with intervals; and the share of the variance that the scanner sees.
 
     Raises:
-        ValueError: if the run is not of one sampler of at least two samples, or a region is empty or of another grid.
+        ValueError: if the run is not of one sampler, of too few samples for what is asked, or of list mode, or a region
+            is empty or of another grid.
     """
     check_one_sampler(run)
+    check_quantiles(settings.quantiles, run.sampling.samples)
     study = _study(settings, run)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
     store = SampleStore(out / "samples", study.key) if settings.keep else None
     tally = _counted(study, store, out / TALLY, progress)
-    result = _result(study, tally)
-    statistics = _statistics(study, tally, result)
-    _write(study, tally, store, result, statistics, out)
+    known = _calibration(study, tally.count)
+    result = _result(study, tally, known)
+    statistics = _statistics(study, tally, result, known)
+    _write(study, tally, store, result, statistics, known, out)
     say(summary(statistics))
     say(f"Look at {out / study.method / 'maps.png'}; the maps are NIfTI files beside it; or scoreinv report {out}.")
     return statistics
@@ -76,9 +80,10 @@ def summary(statistics: dict[str, Any]) -> str:
     """The numbers in words."""
     unit, level = statistics["unit"], f"{statistics['level']:.0%}"
     chi = torch.tensor(statistics["chi_square"])
+    spread = "calibrated, but for those of regions" if statistics["spread"] == "calibrated" else "uncalibrated"
     lines = [
         f"{statistics['samples']} samples; chi-square {float(chi.mean()):.3f} +- {float(chi.std()):.3f} (1: data are "
-        f"missed by their noise); intervals are {statistics['spread']}"
+        f"missed by their noise); intervals are {spread}"
     ]
     lines += [
         f"{name}: {each['mean']:.4g} {unit}, {level} within [{each['low']:.4g}, {each['high']:.4g}]"
@@ -113,9 +118,13 @@ class _Study:
     def method(self) -> str:
         return self.run.methods[0]
 
+    def placed(self, image: Tensor) -> Image:
+        """Where it lies in the patient, on the CPU, as all that is counted and written."""
+        return self.case.placed(image.cpu())
+
     def read(self, image: Tensor) -> Tensor:
         """The real numbers that people read, where they lie in the patient, (z, y, x)."""
-        return self.case.scale.read(self.case.placed(image.cpu()).data)
+        return self.case.scale.read(self.placed(image).data)
 
     def difference(self, values: Tensor) -> Tensor:
         """A spread or an error in the unit that people read, any shape."""
@@ -124,9 +133,10 @@ class _Study:
 
 def _study(settings: SampleSettings, run: RunSettings) -> _Study:
     case = load_case(run)
-    if settings.null_space is not None and case.operator.partial:
+    if case.operator.partial:
         raise ValueError(
-            f"null_space: {case.operator} knows the lines of its events alone; take a sinogram, or leave it out"
+            f"run.input: {case.operator} knows of events but not of the lines without any, against which no sample can "
+            "be held; expected a sinogram, such as lines.histogram makes"
         )
     key = identity.key(run, identity.inputs(run), identity.weights(run), run.methods)
     asked = settings.model_dump(mode="json", include={"thresholds", "regions", "null_space"})
@@ -158,7 +168,8 @@ def _counted(study: _Study, store: SampleStore | None, path: Path, progress: boo
     """All samples asked for, from wherever an earlier run came to."""
     number = study.run.sampling.samples
     tally = Tally.load(path, study.whole) or Tally()
-    if tally.count > number:
+    lost = store is not None and any(k not in store for k in range(tally.count))
+    if tally.count > number or lost:
         tally = Tally()
     bar = tqdm(total=number, initial=tally.count, desc=study.settings.name, unit="sample", disable=not progress)
     with bar:
@@ -183,16 +194,15 @@ def _add(study: _Study, tally: Tally, drawn: Sample) -> None:
     tally.add(drawn.image, above, row, drawn.steps, seen)
 
 
-def _result(study: _Study, tally: Tally) -> Reconstruction:
+def _result(study: _Study, tally: Tally, known: Calibration | None) -> Reconstruction:
     """Of the moments; the samples themselves stay where they are."""
     problem, dtype = study.posterior.problem, study.case.operator.in_dtype
-    mean, std = tally.moments.mean.to(dtype), tally.moments.std.float()
+    mean, std = tally.moments.mean.to(problem.measurements.device, dtype), tally.moments.std.float()
     residual = problem.likelihood.residual(problem.operator.forward(mean), problem.measurements)
     config = study.posterior.config | {"samples": tally.count}
     none = mean.new_empty(0, *mean.shape)
-    result = Reconstruction(mean, std, none, residual, tally.steps, config, study.case.voxel_size)
-    found = _calibration(study, tally.count)
-    return result if found is None else replace(result, calibration=found.label())
+    label = None if known is None else known.label()
+    return Reconstruction(mean, std, none, residual, tally.steps, config, study.case.voxel_size, label)
 
 
 def _calibration(study: _Study, samples: int) -> Calibration | None:
@@ -202,15 +212,15 @@ def _calibration(study: _Study, samples: int) -> Calibration | None:
     return found if found is not None and study.settings.level in found.levels else None
 
 
-def _statistics(study: _Study, tally: Tally, result: Reconstruction) -> dict[str, Any]:
-    settings, found = study.settings, _calibration(study, tally.count)
+def _statistics(study: _Study, tally: Tally, result: Reconstruction, known: Calibration | None) -> dict[str, Any]:
+    settings = study.settings
     columns = {name: torch.tensor([row[name] for row in tally.rows]) for name in study.regions}
     differences = {name: columns[region] - columns[other] for name, (region, other) in settings.contrasts.items()}
     return {
         "samples": tally.count,
         "level": settings.level,
-        "factor": factor(settings.level, tally.count) if found is None else found.factor(settings.level),
-        "spread": "uncalibrated" if found is None else "calibrated",
+        "factor": factor(settings.level, tally.count) if known is None else known.factor(settings.level),
+        "spread": "uncalibrated" if known is None else "calibrated",
         "unit": study.case.scale.unit,
         "residual": result.residual,
         "chi_square": [row["chi_square"] for row in tally.rows],
@@ -226,23 +236,23 @@ def _write(
     store: SampleStore | None,
     result: Reconstruction,
     statistics: dict[str, Any],
+    known: Calibration | None,
     out: Path,
 ) -> None:
     case, folder = study.case, out / study.method
     for path in (path for pattern in MAPS for path in folder.glob(f"{pattern}.nii.gz")):
         path.unlink()
     result.save(folder, case.placed)
-    found = _calibration(study, tally.count)
-    if found is not None:
-        found.save(folder / "calibration.json")
+    if known is not None:
+        known.save(folder / "calibration.json")
     shown = _maps(study, tally, store, result, statistics["factor"])
     for name, image in shown.items():
         write_image(folder / f"{name}.nii.gz", image)
     write_json(folder / "statistics.json", statistics)
-    write_image(out / f"{study.method}.nii.gz", case.placed(result.mean))
+    write_image(out / f"{study.method}.nii.gz", study.placed(result.mean))
     row = {"seconds": sum(result.seconds.values())}
     if case.reference is not None:
-        write_image(out / "reference.nii.gz", case.placed(case.reference))
+        write_image(out / "reference.nii.gz", study.placed(case.reference))
         pair = result.mean, case.reference, case.scale
         row = {"psnr": psnr(*pair), "ssim": ssim(*pair)} | row
     write_json(out / "metrics.json", {"methods": {study.method: row}})
@@ -253,7 +263,7 @@ def _maps(
     study: _Study, tally: Tally, store: SampleStore | None, result: Reconstruction, wide: float
 ) -> dict[str, Image]:
     """Where they lie in the patient, by name; in the unit of the operator's image, shares without one."""
-    settings, problem, placed = study.settings, study.posterior.problem, study.case.placed
+    settings, problem, placed = study.settings, study.posterior.problem, study.placed
     shown = {"width": placed(2 * wide * result.std)}
     if settings.quantiles and store is not None:
         found = _quantiles(store, tally.count, settings.quantiles, result.mean)

@@ -42,18 +42,22 @@ def quantiles(samples: Tensor, levels: ArrayLike) -> Tensor:
     Raises:
         ValueError: if a level lies outside; the message says how many samples it takes.
     """
+    check_quantiles(levels, len(samples))
+    values = np.quantile(samples.detach().cpu().numpy(), np.asarray(levels, float), axis=0, method="weibull")
+    return torch.from_numpy(np.asarray(values)).to(samples)
+
+
+def check_quantiles(levels: ArrayLike, samples: int) -> None:
+    """Raise ValueError unless so many samples know these quantiles; the message says how many it takes."""
     asked = np.asarray(levels, dtype=float)
-    rarest = float(np.minimum(asked, 1 - asked).min())
+    rarest = float(np.minimum(asked, 1 - asked).min(initial=0.5))
     if rarest <= 0:
         raise ValueError(f"quantiles: levels are {asked.tolist()}, expected them within (0, 1)")
-    n = len(samples)
-    if rarest * (n + 1) < 1 - 1e-9:
+    if rarest * (samples + 1) < 1 - 1e-9:
         raise ValueError(
-            f"quantiles: {n} samples know none of {asked.tolist()}, expected at least "
+            f"quantiles: {samples} samples know none of {asked.tolist()}, expected at least "
             f"{math.ceil(1 / rarest - 1e-9) - 1} samples; draw more, or take an interval of mean and standard deviation"
         )
-    values = np.quantile(samples.detach().cpu().numpy(), asked, axis=0, method="weibull")
-    return torch.from_numpy(np.asarray(values)).to(samples)
 
 
 def exceedance(samples: Tensor, threshold: float) -> Tensor:

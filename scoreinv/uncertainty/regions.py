@@ -59,6 +59,5 @@ def contrasts(samples: Tensor, mask: Tensor, background: Tensor) -> Tensor:
 
 def estimate(values: Tensor, level: float = 0.9) -> Estimate:
     """One number per sample, (samples,), as their mean and interval: mean +- `factor(level, samples)` std."""
-    mean, std = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
-    half = factor(level, len(values)) * std
-    return Estimate(mean, std, mean - half, mean + half, level)
+    wide, mean, std = factor(level, len(values)), float(values.mean()), float(values.std())
+    return Estimate(mean, std, mean - wide * std, mean + wide * std, level)

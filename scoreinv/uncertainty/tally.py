@@ -22,7 +22,7 @@ FORMAT = "scoreinv-tally-1"
 
 @dataclass
 class Tally:
-    """Memory for a few images, whatever the number of samples.
+    """Memory for a few images, whatever the number of samples; on the CPU, wherever these are drawn.
 
     Attributes:
         moments: of the samples.
@@ -61,11 +61,11 @@ class Tally:
             steps: that its group took, with the first sample of the group.
             parts: what the scanner sees of it, and the rest.
         """
-        self.moments.add(image)
+        self.moments.add(image.cpu())
         if parts is not None:
-            self.measured.add(parts.measured)
-            self.unmeasured.add(parts.unmeasured)
-        counts = above.to(torch.int32)
+            self.measured.add(parts.measured.cpu())
+            self.unmeasured.add(parts.unmeasured.cpu())
+        counts = above.to("cpu", torch.int32)
         self.above = counts if self.above is None else self.above + counts
         self.rows.append(row)
         self.steps.extend(steps)
@@ -104,10 +104,10 @@ class Tally:
             temporary.write_bytes(whole.getbuffer())
 
     @classmethod
-    def load(cls, path: Path, key: str, device: torch.device | str = "cpu") -> Tally | None:
+    def load(cls, path: Path, key: str) -> Tally | None:
         """What was written under a key; None where it is absent, damaged or of something else."""
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(path, weights_only=True)
         except (FileNotFoundError, RuntimeError, EOFError, pickle.UnpicklingError):
             return None
         if not isinstance(state, dict) or (state.get("format"), state.get("key")) != (FORMAT, key):

@@ -108,6 +108,16 @@ def test_kept_samples_answer_what_is_asked_later(config, tmp_path):
     assert "quantile_0.5" not in stored(out)
 
 
+def test_samples_that_were_forgotten_are_drawn_again_for_what_needs_them(config, tmp_path):
+    out = tmp_path / "out"
+    sampled(config, out, "quantiles=[]", "keep=false")
+    assert sampled(config, out) == sampled(config, tmp_path / "whole")
+    assert all(torch.equal(value, stored(tmp_path / "whole")[name]) for name, value in stored(out).items())
+    (out / "samples" / "000002.safetensors").unlink()
+    sampled(config, out)
+    assert len(drawn(out)) == 5
+
+
 def test_another_scan_is_sampled_anew(config, tmp_path):
     out = tmp_path / "out"
     first = sampled(config, out)["chi_square"]
@@ -144,6 +154,7 @@ def test_the_command_says_what_was_found_and_the_page_shows_it(config, tmp_path)
     result = CliRunner().invoke(cli.app, ["sample", str(config), "--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0
     assert "5 samples" in result.output
+    assert "intervals are uncalibrated" in result.output
     assert "90% within" in result.output
     assert (out / "dds" / "maps.png").stat().st_size > 10_000
     assert json.loads((out / "dds" / "statistics.json").read_text())["spread"] == "uncalibrated"
@@ -173,6 +184,14 @@ def test_what_cannot_be_answered_is_refused_at_once(config, overrides, message):
         (["quantiles=[0.01]"], "expected at least 99 samples"),
     ],
 )
-def test_what_samples_do_not_know_is_refused(config, tmp_path, overrides, message):
+def test_what_samples_do_not_know_is_refused_before_any_is_drawn(config, tmp_path, overrides, message):
     with pytest.raises(ValueError, match=message):
         sampled(config, tmp_path / "out", *overrides)
+    assert not (tmp_path / "out").exists()
+
+
+def test_events_are_refused_before_any_sample_is_drawn(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("scoreinv.operators.LinearOperator.partial", True)
+    with pytest.raises(ValueError, match="knows of events but not of the lines without any"):
+        sampled(config, tmp_path / "out", "null_space=null")
+    assert not (tmp_path / "out").exists()
