@@ -132,8 +132,8 @@ class Reconstruction:
 
 
 def remove_saved(folder: Path) -> None:
-    """Remove what `Reconstruction.save` writes and the calibration that was copied beside it, and nothing else; other
-    samples must not stand beside a new mean."""
+    """Remove what `Reconstruction.save` writes, the calibration that was copied beside it and what `scoreinv sample`
+    says of it, and nothing else; other samples must not stand beside a new mean."""
     for pattern in (
         "reconstruction.json",
         "calibration.json",
@@ -141,6 +141,14 @@ def remove_saved(folder: Path) -> None:
         "mean_phase.nii.gz",
         "std.nii.gz",
         "sample_[0-9]*.nii.gz",
+        "statistics.json",
+        "maps.png",
+        "width.nii.gz",
+        "quantile_*.nii.gz",
+        "above_*.nii.gz",
+        "*measured_std.nii.gz",
+        "contradiction*.nii.gz",
+        "hallucination*.nii.gz",
     ):
         for path in folder.glob(pattern):
             path.unlink()

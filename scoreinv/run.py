@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from scoreinv.baselines.networks import load_network
 from scoreinv.baselines.networks import reconstruct as reconstruct_learned
 from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
+from scoreinv.config.sampling import NAME
 from scoreinv.posterior import Posterior
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.priors.storage import prior_folder
@@ -75,7 +77,7 @@ def run(
         prior = load_prior(settings.sampling.prior)
     networks = _networks(settings, case)
     out.mkdir(parents=True, exist_ok=True)
-    _remove_earlier(out)
+    remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
     spacing = case.voxel_size
@@ -141,11 +143,16 @@ def _networks(settings: RunSettings, case: Case) -> dict[str, LearnedNetwork]:
     return networks
 
 
-def _remove_earlier(out: Path) -> None:
-    """Remove the results that an earlier run left beside its settings, and nothing else."""
+def remove_earlier(out: Path) -> None:
+    """Remove the results that an earlier run, or `scoreinv sample`, left beside its settings, and nothing else."""
     if not (out / "config.yaml").is_file():
         return
-    methods = read_tree(out / "config.yaml").get("methods", [])
+    settings = read_tree(out / "config.yaml")
+    if isinstance(settings.get("run"), dict):  # what was asked about samples stands around their run
+        settings = settings["run"]
+    found = settings.get("methods")
+    # The file may be anybody's: a method named ../x must not reach out of the folder.
+    methods = [str(name) for name in found if re.fullmatch(NAME, str(name))] if isinstance(found, list) else []
     images = [f"{name}{part}.nii.gz" for name in ("reference", *methods) for part in ("", "_phase")]
     for name in ("metrics.json", "figure.png", "report.html", *images):
         (out / name).unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from scoreinv.priors import load_prior
 from scoreinv.priors.storage import prior_folder
 from scoreinv.report import Panel, maps
 from scoreinv.result import Reconstruction
-from scoreinv.run import posterior
+from scoreinv.run import posterior, remove_earlier
 from scoreinv.samples import Sample, SampleStore
 from scoreinv.uncertainty import Calibration, Tally, ball, estimate, factor, hallucination, misfit, quantiles, split
 from scoreinv.uncertainty.calibration import find
@@ -31,8 +31,6 @@ from scoreinv.uncertainty.intervals import check_quantiles
 
 TALLY = "tally.pt"
 SORTED_AT_ONCE = 2**28  # bytes of samples
-# What is written beside mean and std, as far as it is asked for.
-MAPS = ("width", "quantile_*", "above_*", "measured_std", "unmeasured_std", "contradiction", "hallucination")
 
 
 def sample(
@@ -42,7 +40,8 @@ def sample(
 
     The folder is that of a run, so that `scoreinv report` shows it, with maps (NIfTI), `statistics.json` and `maps.png`
     beside mean and std, and the samples if they are kept. More can be asked for later: those that were drawn are not
-    drawn again, and the results are what they would have been at once. Memory does not grow with their number.
+    drawn again, and the results are what they would have been at once. Memory does not grow with their number. Results
+    of an earlier run in the same folder are removed, once the input has been read.
 
     Args:
         settings: what is asked.
@@ -63,6 +62,7 @@ def sample(
     check_quantiles(settings.quantiles, run.sampling.samples)
     study = _study(settings, run)
     out.mkdir(parents=True, exist_ok=True)
+    remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
     store = SampleStore(out / "samples", study.key) if settings.keep else None
@@ -240,8 +240,6 @@ def _write(
     out: Path,
 ) -> None:
     case, folder = study.case, out / study.method
-    for path in (path for pattern in MAPS for path in folder.glob(f"{pattern}.nii.gz")):
-        path.unlink()
     result.save(folder, case.placed)
     if known is not None:
         known.save(folder / "calibration.json")

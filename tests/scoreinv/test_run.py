@@ -170,6 +170,17 @@ class TestRun:
             *("config.yaml", "metrics.json", "figure.png", "reference.nii.gz", "cgls.nii.gz", "notes.txt")
         }
 
+    @pytest.mark.parametrize("methods", [["../other", "", ".", {}], None, 3])
+    def test_a_folder_of_somebody_else_loses_nothing(self, tmp_path, methods):
+        out = tmp_path / "out"
+        others = [tmp_path / "other.nii.gz", tmp_path / "other" / "mean.nii.gz", out / "mean.nii.gz", out / "x.nii.gz"]
+        for path in others:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+        (out / "config.yaml").write_text(yaml.safe_dump({"methods": methods}))
+        silent(resolve(CTSettings, TINY, ["methods=[fdk]"]), out)
+        assert all(path.read_text() == "mine" for path in others)
+
     def test_learned_methods_stand_beside_the_others(self, tmp_path):
         folder = tmp_path / "net"
         save_network(folder, small_network("fbpconvnet"), "small", "# small\n")

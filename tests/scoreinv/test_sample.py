@@ -13,6 +13,7 @@ from scoreinv import cli
 from scoreinv.config import ConfigError, load_sample
 from scoreinv.io import Image, read_image, write_image
 from scoreinv.report import report
+from scoreinv.run import run
 from scoreinv.sample import sample
 
 TREE = {
@@ -116,6 +117,18 @@ def test_samples_that_were_forgotten_are_drawn_again_for_what_needs_them(config,
     (out / "samples" / "000002.safetensors").unlink()
     sampled(config, out)
     assert len(drawn(out)) == 5
+
+
+def test_results_of_another_run_do_not_stay_beside_samples_nor_the_other_way_round(config, tmp_path):
+    out, (_, settings) = tmp_path / "out", load_sample(config, ["run.methods=[fdk, dds]"])
+    run(settings, out, False, lambda line: None)
+    sampled(config, out)
+    assert {path.name for path in out.iterdir()} == {
+        *("config.yaml", "metrics.json", "tally.pt", "samples", "reference.nii.gz", "dds.nii.gz", "dds")
+    }
+    run(settings, out, False, lambda line: None)
+    assert set(stored(out)) == {"mean", "std", *(f"sample_{k:03d}" for k in range(5))}
+    assert not (out / "dds" / "statistics.json").exists()
 
 
 def test_another_scan_is_sampled_anew(config, tmp_path):
