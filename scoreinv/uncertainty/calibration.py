@@ -76,7 +76,7 @@ class Calibration:
         if len(test) < 2:
             return cls(acquisition, samples, numbers, levels, factors)
         shares = [case.closer for case in test]
-        record = {"levels": levels, "coverage": tarp.expected_coverage(shares, levels)}
+        record = {"levels": levels, "coverage": tarp.expected_coverage(shares, levels, samples)}
         return cls(
             acquisition,
             samples,

@@ -9,7 +9,7 @@ from scoreinv.operators import Gaussian
 from scoreinv.priors import GaussianPrior
 from scoreinv.samplers import DDIM, schedules
 from scoreinv.samplers.guidance import DDS, DPS
-from scoreinv.uncertainty import calibration_error, coverage, factor, observe, patient, sharpness
+from scoreinv.uncertainty import LEVELS, calibration_error, coverage, factor, observe, patient, sharpness
 from scoreinv.uncertainty.tarp import expected_coverage, p_value
 
 N, MEASURED, TAU, SIGMA, SAMPLES = 100, 60, 0.5, 0.2, 8
@@ -81,7 +81,13 @@ def test_tarp_accepts_the_posterior_and_refutes_samples_of_another_width():
     right, narrow = ([case.closer for case in drawn(width, 200)] for width in (1.0, 0.5))
     assert p_value(right, 20) > 0.05
     assert p_value(narrow, 20) < 1e-6
-    assert expected_coverage(right, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.1)
+    assert expected_coverage(right, [0.25, 0.5, 0.75], 20) == pytest.approx([0.25, 0.5, 0.75], abs=0.1)
+
+
+@pytest.mark.parametrize("samples", [2, 8, 100])
+def test_tarp_covers_as_claimed_if_every_rank_comes_as_often_however_few_the_samples(samples):
+    shares = [rank / samples for rank in range(samples + 1)]
+    assert expected_coverage(shares, LEVELS, samples) == pytest.approx(LEVELS)
 
 
 def test_a_region_without_voxels_is_refused():
