@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from scoreinv.config import CalibrateSettings, RunSettings, check_one_sampler, d
 from scoreinv.io import atomic_path
 from scoreinv.posterior import stacked
 from scoreinv.priors import Prior, load_prior
-from scoreinv.priors.storage import prior_folder
+from scoreinv.priors.storage import BUNDLED, prior_folder
 from scoreinv.run import posterior
 from scoreinv.samples import SampleStore
 from scoreinv.uncertainty import Calibration, Observed, observe, patient
@@ -29,7 +30,7 @@ def calibrate(
     """Sample every case, learn from the first ones and test on the others.
 
     Samples are kept in `out/samples/`, so that a run that was ended goes on where it was; calibration.json is written
-    to `out`, and beside the prior if the settings say so.
+    to `out`, and beside the prior if the settings say so; unless they say so, never beside a bundled one.
 
     Args:
         settings: of the calibration.
@@ -38,17 +39,22 @@ def calibrate(
         say: told what was found, a line at a time.
 
     Raises:
-        ValueError: if the run is not of one sampler of at least two samples, or has no truth.
+        ValueError: if the run is not of one sampler of at least two samples, has no truth, or one that is the same in
+            all cases.
+        PermissionError: if it is to be stored beside a prior whose folder cannot be written.
     """
     first = runs[0]
     check_one_sampler(first)
+    prior, folder = load_prior(first.sampling.prior), prior_folder(first.sampling.prior)
+    stored = _stored(settings.store, folder)
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
-    prior, observed = load_prior(first.sampling.prior), []
+    observed = []
     elsewhere = _truth(load_case(runs[-1]))
     for k, run in enumerate(tqdm(runs[:-1], desc=settings.name, unit="case", disable=None)):
         case = load_case(run)
+        _check_differ(_truth(case), elsewhere)
         store = SampleStore(out / "samples" / f"{k:04d}", _key(run))
         observed.append(_observed(case, run, prior, store, elsewhere, settings.region))
         elsewhere = _truth(case)
@@ -56,9 +62,14 @@ def calibrate(
     parts = observed[: settings.calibration], observed[settings.calibration :]
     found = Calibration.learn(*parts, about, first.sampling.samples)
     found.save(out / "calibration.json")
-    if settings.store:
-        found.save(path_beside(prior_folder(first.sampling.prior), about))
     say(summary(found))
+    if stored:
+        found.save(path_beside(folder, about))
+        say(f"Later runs find it in {path_beside(folder, about)}.")
+    else:
+        say(
+            f"It is in {out / 'calibration.json'} alone; --set store=true puts it beside the prior, where runs find it."
+        )
     return found
 
 
@@ -78,6 +89,14 @@ def summary(found: Calibration) -> str:
     )
 
 
+def _stored(asked: bool | None, folder: Path) -> bool:
+    """Whether it goes beside the prior, which is said before anything is computed if it cannot."""
+    stored = folder.resolve().parent != BUNDLED.resolve() if asked is None else asked
+    if stored and not os.access(folder, os.W_OK):
+        raise PermissionError(f"store: {folder} cannot be written; expected a copy of the prior, or store: false")
+    return stored
+
+
 def _observed(
     case: Case, run: RunSettings, prior: Prior, store: SampleStore, elsewhere: Tensor, region: float
 ) -> Observed:
@@ -88,8 +107,16 @@ def _observed(
 
 def _truth(case: Case) -> Tensor:
     if case.reference is None:
-        raise ValueError("run.input: has no truth, expected a phantom or a volume that is scanned in simulation")
+        raise ValueError("run.input: has no truth, expected a phantom")
     return _real(case.reference)
+
+
+def _check_differ(truth: Tensor, other: Tensor) -> None:
+    """Of one patient nothing is learned for others, and from the truth itself TARP measures no distance to it."""
+    if torch.equal(truth, other):
+        raise ValueError(
+            "vary: two cases in turn have the same truth; expected keys that change it, of a phantom its seed"
+        )
 
 
 def _real(images: Tensor) -> Tensor:

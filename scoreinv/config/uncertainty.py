@@ -24,7 +24,11 @@ class CalibrateSettings(Section):
     calibration: int = Field(40, ge=2, description="cases to learn from")
     test: int = Field(40, ge=2, description="cases to test on")
     region: float = Field(0.1, gt=0, lt=1, description="voxels count above this share of the mean's 99.5th percentile")
-    store: bool = Field(True, description="beside the prior, where later runs find it; else in the folder alone")
+    store: bool | None = Field(
+        None,
+        description="beside the prior, where later runs find it, or in the folder of results alone; None is beside the "
+        "prior unless it is bundled, whose folder is the package's own",
+    )
 
 
 class Region(Section):

@@ -2,8 +2,8 @@
 
 Lemos et al. 2023 (Sampling-based accuracy testing of posterior estimators, ICML), algorithm 2: of balls around a point
 chosen without the truth, the one that reaches the truth holds a share of the samples; over many cases that share is
-uniform on [0, 1] if the samples are of the posterior. The shares of n samples take n + 1 values, each as likely, so that
-of few samples they are below 95 % less often than that; here each is spread evenly over the part of [0, 1] that its rank
+uniform on [0, 1] if the samples are of the posterior. Shares of n samples take n + 1 values, each as likely, so that of
+few samples they are below 95 % less often than that; here each is spread evenly over the part of [0, 1] that its rank
 stands for, which makes coverage the level for any n.
 """
 

@@ -73,11 +73,30 @@ def test_a_calibration_that_goes_on_equals_one_that_was_never_ended(config, tmp_
     assert not (tmp_path / "prior" / "calibration").exists()
 
 
+def test_the_folder_of_the_package_is_left_alone_unless_it_is_asked_for(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("scoreinv.calibrate.BUNDLED", tmp_path)
+    assert "It is in" in calibrate(config, tmp_path / "out")
+    assert not (tmp_path / "prior" / "calibration").exists()
+    assert "Later runs find it" in calibrate(config, tmp_path / "out", "--set", "store=true")
+    assert len(list((tmp_path / "prior" / "calibration").iterdir())) == 1
+
+
+def test_a_prior_that_cannot_be_written_beside_is_said_before_anything_is_computed(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path / "prior")
+    with pytest.raises(PermissionError, match="prior cannot be written; expected a copy of the prior, or store: false"):
+        calibrate(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("run.methods=[fdk]", "expected one sampler"), ("run.sampling.samples=1", "expected at least 2")],
+    [
+        ("run.methods=[fdk]", "expected one sampler"),
+        ("run.sampling.samples=1", "expected at least 2"),
+        ("vary=[scan.seed, sampling.seed]", "have the same truth"),
+    ],
 )
-def test_what_has_no_spread_is_refused(config, tmp_path, override, message):
+def test_what_teaches_nothing_is_refused(config, tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         calibrate(config, tmp_path / "out", "--set", override)
 
