@@ -51,8 +51,11 @@ def lesion(
         contrast where it is there (recovered), how often it was found and how often invented, and every score.
 
     Raises:
-        ValueError: if the phantoms have no lesion, or it is too small for their voxels.
+        ValueError: if the phantoms have no lesion, it is too small for their voxels, or a run is of other methods than
+            baselines and at most one sampler.
     """
+    for name, patients in runs.items():
+        _check_methods(name, patients[0][0])
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))
@@ -77,7 +80,7 @@ def table(found: dict[str, dict[str, dict[str, Any]]]) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a lesion was put, or not: masks of it and of its surroundings, and the contrast that it adds."""
+    """Where a lesion was put, or not: masks of it and of its surroundings, on the CPU, and the contrast that it adds."""
 
     inside: Tensor
     around: Tensor
@@ -88,7 +91,7 @@ class _Place:
         """Where two truths differ."""
         if present.reference is None or absent.reference is None:
             raise ValueError(f"runs.{name}: has no truth, expected a phantom with input.phantom.lesion")
-        truths = [case.scale.read(case.reference) for case in (present, absent) if case.reference is not None]
+        truths = [case.scale.read(case.reference.cpu()) for case in (present, absent) if case.reference is not None]
         difference = (truths[0] - truths[1]).abs()
         inside = difference > 0.5 * difference.max()
         if not bool(inside.any()):
@@ -104,7 +107,16 @@ class _Place:
 
     def contrast(self, case: Case, images: Tensor) -> Tensor:
         """(n, *image) -> (n,), 1 for the contrast that was added."""
-        return contrasts(case.scale.read(images), self.inside, self.around) / self.added
+        return contrasts(case.scale.read(images.cpu()), self.inside, self.around) / self.added
+
+
+def _check_methods(name: str, run: RunSettings) -> None:
+    others = [method for method in run.methods if method not in run.BASELINES]
+    if len(others) > 1 or not METHODS.keys() >= set(others):
+        raise ValueError(
+            f"runs.{name}.methods: {list(run.methods)}, expected baselines and at most one sampler; give another a run "
+            "of its own"
+        )
 
 
 def _study(name: str, patients: Patients, samples: Path) -> dict[str, dict[str, Any]]:

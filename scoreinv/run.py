@@ -93,7 +93,7 @@ def run(
         start, _ = hot_start(method)
         if method in networks:
             learned = partial(reconstruct_learned, networks[method], case.operator, case.measurements)
-            images[method] = _once(learned, store)
+            images[method] = _once(learned, case, store)
         else:
             first = None if start is None else images[start]
             parts = case, prior, settings.sampling, out, progress, first
@@ -120,9 +120,9 @@ def run(
     return metrics
 
 
-def _once(compute: Callable[[], Tensor], store: SampleStore | None) -> Tensor:
-    """An image without chance in it, from the store if it is there."""
-    found = None if store is None else store.read(0)
+def _once(compute: Callable[[], Tensor], case: Case, store: SampleStore | None) -> Tensor:
+    """An image of the case without chance in it, from the store if it is there."""
+    found = None if store is None else store.read(0, case.measurements.device)
     if found is not None:
         return found.image
     begun = time.perf_counter()
@@ -182,7 +182,7 @@ def reconstruct(
     """
     _, method = hot_start(name)
     if method not in METHODS:
-        return _once(baseline(method, case), store)
+        return _once(baseline(method, case), case, store)
     assert prior is not None
     result = sampled(posterior(name, case, prior, sampling, init), sampling.samples, store=store, progress=progress)
     known = None if about is None else find(prior_folder(sampling.prior), about, sampling.samples)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from scoreinv.uncertainty.conformal import learned_factor, standard_error
 from scoreinv.uncertainty.coverage import LEVELS, Observed, calibration_error, coverage, sharpness
 from scoreinv.uncertainty.intervals import factor
 
+log = logging.getLogger("scoreinv")
 FORMAT, VERSION = "scoreinv-calibration", 1
 
 
@@ -143,9 +145,16 @@ def path_beside(prior: Path, acquisition: dict[str, Any]) -> Path:
 
 
 def find(prior: Path, acquisition: dict[str, Any], samples: int) -> Calibration | None:
-    """The calibration beside a prior that holds for an acquisition and a number of samples; None if there is none."""
+    """The calibration beside a prior that holds for an acquisition and a number of samples; None if there is none.
+
+    One that cannot be read is none, which is logged: samples that took hours are not lost to it.
+    """
     path = path_beside(prior, acquisition)
     if not path.is_file():
         return None
-    calibration = Calibration.load(path)
+    try:
+        calibration = Calibration.load(path)
+    except ValueError as error:
+        log.warning("the spread stays uncalibrated: %s", error)
+        return None
     return calibration if calibration.holds_for(acquisition, samples) else None

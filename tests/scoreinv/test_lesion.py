@@ -74,6 +74,13 @@ def test_a_phantom_without_a_lesion_is_refused(tmp_path):
         study(config(tmp_path / "config.yaml", contrast=0.0), tmp_path / "out")
 
 
+@pytest.mark.parametrize("methods", ["[cgls, cgls+dds]", "[dds, dps]"])
+def test_methods_that_no_score_is_known_of_are_refused(tmp_path, methods):
+    with pytest.raises(ValueError, match=r"runs\.ct\.methods: .* expected baselines and at most one sampler"):
+        study(config(tmp_path / "config.yaml"), tmp_path / "out", f"runs.ct.methods={methods}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_score_is_the_probability_of_one_more_draw_above_half():
     values = torch.tensor([0.2, 0.5, 0.9, 1.0], dtype=torch.float64)
     # The end of an interval at level p leaves (1 - p) / 2 beyond it.

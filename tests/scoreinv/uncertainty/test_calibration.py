@@ -66,6 +66,15 @@ def test_a_calibration_is_found_for_its_acquisition_alone(tmp_path):
     assert find(tmp_path, ACQUISITION | {"method": "dps"}, SAMPLES) is None
 
 
+def test_a_damaged_calibration_beside_a_prior_is_said_and_leaves_results_uncalibrated(tmp_path, caplog):
+    path = path_beside(tmp_path, ACQUISITION)
+    calibrated().save(path)
+    path.write_text(path.read_text()[:100])
+    assert find(tmp_path, ACQUISITION, SAMPLES) is None
+    assert "stays uncalibrated" in caplog.text
+    assert "calibrate again" in caplog.text
+
+
 def test_factors_come_without_test_cases_too():
     found = Calibration.learn(observed(20, 1.0, 0), [], ACQUISITION, SAMPLES)
     assert found.before is None
