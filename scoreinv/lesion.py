@@ -80,7 +80,7 @@ def table(found: dict[str, dict[str, dict[str, Any]]]) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a lesion was put, or not: masks of it and of its surroundings, on the CPU, and the contrast that it adds."""
+    """Where a lesion was put, or not: masks of it and its surroundings, on the CPU, and the contrast that it adds."""
 
     inside: Tensor
     around: Tensor

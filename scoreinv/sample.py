@@ -25,7 +25,18 @@ from scoreinv.report import Panel, maps
 from scoreinv.result import Reconstruction
 from scoreinv.run import posterior, remove_earlier
 from scoreinv.samples import Sample, SampleStore
-from scoreinv.uncertainty import Calibration, Tally, ball, estimate, factor, hallucination, misfit, quantiles, split
+from scoreinv.uncertainty import (
+    Calibration,
+    Tally,
+    ball,
+    estimate,
+    factor,
+    hallucination,
+    misfit,
+    quantiles,
+    split,
+    worth,
+)
 from scoreinv.uncertainty.calibration import find
 from scoreinv.uncertainty.intervals import check_quantiles
 
@@ -188,8 +199,8 @@ def _add(study: _Study, tally: Tally, drawn: Sample) -> None:
     row |= {name: float(values[mask].double().mean()) for name, mask in study.regions.items()}
     seen = None
     if study.settings.null_space is not None:
-        # Weighted as if the data were the expectation: alike for all samples, so that the parts are linear in them.
-        _, weight = problem.likelihood.quadratic(problem.measurements, problem.measurements)
+        # Weighted alike for all samples, so that the parts are linear in them.
+        weight = worth(problem.likelihood, problem.measurements)
         seen = split(problem.operator, weight, drawn.image, study.settings.null_space)
     tally.add(drawn.image, above, row, drawn.steps, seen)
 

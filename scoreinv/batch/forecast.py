@@ -107,7 +107,8 @@ def _tried(name: str, settings: RunSettings, scan: Case) -> Forecast:
 def _sampling(method: str, settings: RunSettings, scan: Case, prior: Prior) -> float:
     """Seconds of all samples."""
     start, _ = hot_start(method)
-    init = None if start is None else torch.zeros(scan.operator.in_shape, dtype=scan.operator.in_dtype)
+    shape, dtype = scan.operator.in_shape, scan.operator.in_dtype
+    init = None if start is None else torch.zeros(shape, dtype=dtype, device=scan.measurements.device)
     begun = time.perf_counter()
     whole = posterior(method, scan, prior, settings.sampling, init)
     once = time.perf_counter() - begun

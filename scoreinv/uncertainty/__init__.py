@@ -6,7 +6,7 @@ from scoreinv.uncertainty.detection import ROC, roc
 from scoreinv.uncertainty.intervals import deviations, exceedance, factor, quantiles
 from scoreinv.uncertainty.misfit import Misfit, misfit
 from scoreinv.uncertainty.moments import Moments
-from scoreinv.uncertainty.null_space import Hallucination, Split, hallucination, split
+from scoreinv.uncertainty.null_space import Hallucination, Split, hallucination, split, worth
 from scoreinv.uncertainty.regions import Estimate, ball, contrasts, estimate, region_means
 from scoreinv.uncertainty.tally import Tally
 
@@ -39,4 +39,5 @@ __all__ = [
     "roc",
     "sharpness",
     "split",
+    "worth",
 ]

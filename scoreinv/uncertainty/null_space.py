@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from scoreinv.operators import Likelihood, LinearOperator
+from scoreinv.operators import Likelihood, LinearOperator, Poisson, TransmissionPoisson
 from scoreinv.operators.solvers import conjugate_gradients, dot
 
 
@@ -52,6 +53,22 @@ class Hallucination:
     unmeasured: Tensor | None
 
 
+def worth(likelihood: Likelihood, measurements: Tensor) -> Tensor:
+    """Weight w >= 0 of each datum whatever the image: that of `Likelihood.quadratic` where the datum is likeliest.
+
+    Counts of zero are taken for one, since the weight of less has no bound. What is seen in the end depends on no
+    weight above 0; how soon conjugate gradients find it does.
+
+    Args:
+        measurements: `operator.out_shape`; the weight is of that shape.
+    """
+    counts = isinstance(likelihood, Poisson | TransmissionPoisson)
+    data = measurements.clamp(min=1) if counts else measurements
+    g, weight = likelihood.quadratic(torch.zeros_like(data), data)
+    likeliest = torch.where(weight > 0, -g / torch.where(weight > 0, weight, 1.0), torch.zeros_like(g))
+    return likelihood.quadratic(likeliest, data)[1]
+
+
 def split(
     operator: LinearOperator, weight: Tensor, deviation: Tensor, iterations: int = 100, tolerance: float = 1e-4
 ) -> Split:
@@ -62,7 +79,7 @@ def split(
 
     Args:
         operator: A.
-        weight: w >= 0 of the data, `operator.out_shape`, as `Likelihood.quadratic` gives it.
+        weight: w >= 0 of the data, `operator.out_shape`, as `worth` gives it.
         deviation: (*batch, *image), such as sample - mean.
         iterations, tolerance: of conjugate gradients on B^H B u = B^H B d.
     """
@@ -92,5 +109,7 @@ def hallucination(
     # B^+ (B x - b) solves B^H B u = A^H W (A x - y) = A^H g from 0.
     ndim = len(operator.in_shape)
     against = conjugate_gradients(normal, operator.adjoint(g), ndim, iterations, tolerance).x
-    unseen = None if truth is None else split(operator, weight, image - truth, iterations, tolerance).unmeasured
-    return Hallucination(against, unseen)
+    if truth is None:
+        return Hallucination(against, None)
+    parts = split(operator, worth(likelihood, measurements), image - truth, iterations, tolerance)
+    return Hallucination(against, parts.unmeasured)

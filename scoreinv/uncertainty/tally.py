@@ -17,7 +17,7 @@ from scoreinv.samplers import Step
 from scoreinv.uncertainty.moments import Moments
 from scoreinv.uncertainty.null_space import Split
 
-FORMAT = "scoreinv-tally-1"
+FORMAT = "scoreinv-tally-2"
 
 
 @dataclass

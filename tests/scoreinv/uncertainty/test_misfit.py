@@ -32,6 +32,16 @@ def test_counts_and_masked_data():
     assert found.width == pytest.approx((2 / 1500) ** 0.5)
 
 
+def test_lines_that_miss_the_image_say_nothing_unless_they_have_counts():
+    A = Columns((40, 100), (40, 50), torch.float64, torch.float64)
+    truth = 20 + 5 * random(40, 100).abs()
+    truth[20:] = 0
+    y = Poisson().simulate(A(truth), torch.Generator().manual_seed(1))
+    assert float(misfit(A, y, Poisson(), truth[None]).chi_square[0]) == pytest.approx(1, abs=0.2)
+    y[30] = 1
+    assert float(misfit(A, y, Poisson(), truth[None]).chi_square[0]) > 1000
+
+
 def test_events_alone_are_refused():
     A = Columns((4, 10), (4, 5), torch.float64, torch.float64)
     A.partial = True
