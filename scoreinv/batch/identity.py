@@ -19,7 +19,9 @@ from scoreinv.config import RunSettings
 from scoreinv.priors import storage
 
 # How headers name the file of their data, which lies beside them.
-_NAMED = re.compile(rb"^\s*!?\s*(?:name of data file|ElementDataFile)\s*:?=\s*(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
+_NAMED = re.compile(
+    rb"^\s*!?\s*(?:name of data file|ElementDataFile)\s*:?=[ \t]*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE
+)
 _HEADERS = (".hs", ".hv", ".hdr", ".mhd")
 _PAIRS = {".cfl": ".hdr", ".hdr": ".cfl"}
 

@@ -54,7 +54,9 @@ _UNITS = {"psnr": "dB", "held_out": "held out", "seconds": "s"}
 
 
 def _row(places: Places) -> dict[str, Any]:
-    found = places.outcome() or {"status": "pending"}
+    found = places.outcome() or {}
+    if found.get("status") not in ("complete", "failed"):  # nobody of ours wrote it
+        found = {"status": "pending"}
     return {key: found[key] for key in ("status", "reason", "metrics") if key in found}
 
 

@@ -12,7 +12,7 @@ from scoreinv.config.sampling import Name
 from scoreinv.training.settings import Section
 
 # What is in a batch's folder beside its cases.
-RESERVED = ("config.yaml", "events.jsonl", "summary.json")
+RESERVED = ("config.yaml", "events.jsonl", "report.html", "summary.json")
 
 
 class CaseSettings(Section):

@@ -42,7 +42,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     # `scoreinv sample` says what it was asked around the run.
     command = "sample" if "run" in config else "run"
     config = {"name": config.get("name")} | _mapping(folder / "config.yaml", config.get("run", config))
-    methods = [str(method) for method in config.get("methods", [])]
+    methods = [str(method) for method in config.get("methods") or []]
     images = {method: path for method in methods if (path := _image_of(folder, method)) is not None}
     if not images:
         raise FileNotFoundError(

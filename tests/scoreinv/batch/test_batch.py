@@ -258,6 +258,12 @@ class TestOneBadCase:
         assert [path.name for path in (tmp_path / "a").iterdir()] == ["notes.txt"]
         assert not list((tmp_path / "elsewhere").iterdir())
 
+    def test_folder_with_a_status_of_somebody_else_is_pending_to_other_shards(self, tmp_path):
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "status.json").write_text('{"status": "running"}')
+        ran(tmp_path, "run.methods=[fdk]", shard=Share(0, 2))
+        assert summary(tmp_path)["counts"] == {"complete": 2, "failed": 0, "pending": 1}
+
 
 class TestDisk:
     @pytest.mark.parametrize("write", ["scoreinv.samples.save_file", "scoreinv.io.images._write_nifti"])

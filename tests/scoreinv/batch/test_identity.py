@@ -36,13 +36,14 @@ class TestInputs:
         assert identity.inputs(settings).keys() == one.keys() == {str(tmp_path / "a.nii")}
         assert identity.inputs(settings) != one
 
-    def test_include_what_headers_name(self, tmp_path):
-        (tmp_path / "s.hs").write_text("!INTERFILE :=\n!name of data file := counts.s\n")
-        (tmp_path / "counts.s").write_bytes(b"12")
+    @pytest.mark.parametrize("name", ["counts.s", "counts of today.s"])
+    def test_include_what_headers_name(self, tmp_path, name):
+        (tmp_path / "s.hs").write_text(f"!INTERFILE :=\n!name of data file := {name}\r\nend :=\n")
+        (tmp_path / name).write_bytes(b"12")
         settings = resolve(PETSettings, {"modality": "pet", "input": {"sinogram": str(tmp_path / "s.hs")}})
-        assert {Path(path).name for path in identity.inputs(settings)} == {"s.hs", "counts.s"}
-        (tmp_path / "counts.s").unlink()
-        with pytest.raises(FileNotFoundError, match=r"counts\.s: no such file"):
+        assert {Path(path).name for path in identity.inputs(settings)} == {"s.hs", name}
+        (tmp_path / name).unlink()
+        with pytest.raises(FileNotFoundError, match=f"{name}: no such file"):
             identity.inputs(settings)
 
     def test_of_a_folder_are_its_files(self, tmp_path):

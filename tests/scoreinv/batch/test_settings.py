@@ -80,7 +80,7 @@ class TestRefusals:
         for pattern in ("a*.nii", ".nii"):
             refused("cannot be the name of a case's folder", cases=[{"file": f"{tmp_path}/{pattern}"}])
 
-    @pytest.mark.parametrize("name", ["summary.json", "events.jsonl", "config.yaml"])
+    @pytest.mark.parametrize("name", ["summary.json", "events.jsonl", "config.yaml", "report.html"])
     def test_names_of_other_files(self, name):
         refused("cannot be the name of a case's folder", cases=[{"name": name}])
 
