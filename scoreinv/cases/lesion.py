@@ -30,7 +30,7 @@ def with_lesion(
             signal, and its contrast is a share of the signal around it.
 
     Raises:
-        ValueError: if there is no place for it.
+        ValueError: if there is no place for it, or no voxel about it.
     """
     if lesion is None or not lesion.present:
         return image
@@ -40,6 +40,11 @@ def with_lesion(
     distance = _distance(image.shape, voxel_size, _place(tissue, voxel_size, lesion))
     share = torch.from_numpy(((lesion.radius - distance) / min(voxel_size[1:]) + 0.5).clip(0, 1)).to(image.dtype)
     shell = torch.from_numpy((distance > lesion.radius + EDGE) & (distance <= lesion.radius + MARGIN))
+    if relative and not bool(shell.any()):
+        raise ValueError(
+            f"lesion.radius: {lesion.radius:g} mm, no voxel of {list(voxel_size)} mm lies about it; expected more, or a "
+            "phantom of smaller voxels"
+        )
     added = lesion.contrast * (float(image[shell].mean()) if relative else 1.0)
     return image + added * share
 

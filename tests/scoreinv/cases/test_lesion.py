@@ -47,6 +47,11 @@ def test_a_slice_goes_on_beyond_itself():
     assert float((with_lesion(image, SIZE, Lesion(contrast=0.5)) - image).max()) == pytest.approx(50)
 
 
+def test_one_that_no_voxel_lies_about_is_refused():
+    with pytest.raises(ValueError, match=r"lesion\.radius: 2 mm, no voxel of \[100.0, 30.0, 30.0\] mm lies about it"):
+        with_lesion(patient(), (100.0, 30.0, 30.0), Lesion(contrast=0.5, radius=2.0))
+
+
 def test_one_too_large_for_the_patient_says_what_fits():
     with pytest.raises(ValueError, match=r"lesion\.radius: 40 mm, expected at most 24 mm"):
         with_lesion(patient(), SIZE, Lesion(contrast=0.5, radius=40.0))

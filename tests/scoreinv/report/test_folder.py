@@ -131,7 +131,8 @@ def test_images_of_other_shapes_are_refused(tmp_path):
         read_run(tmp_path)
 
 
-def test_a_run_without_images_is_refused(tmp_path):
-    (tmp_path / "config.yaml").write_text("{name: x, methods: [dds]}")
-    with pytest.raises(FileNotFoundError, match="dds"):
+@pytest.mark.parametrize(("methods", "named"), [("[dds]", "dds"), ("null", "none")])
+def test_a_run_without_images_is_refused(tmp_path, methods, named):
+    (tmp_path / "config.yaml").write_text(f"{{name: x, methods: {methods}}}")
+    with pytest.raises(FileNotFoundError, match=named):
         read_run(tmp_path)
