@@ -42,8 +42,8 @@ def with_lesion(
     shell = torch.from_numpy((distance > lesion.radius + EDGE) & (distance <= lesion.radius + MARGIN))
     if relative and not bool(shell.any()):
         raise ValueError(
-            f"lesion.radius: {lesion.radius:g} mm, no voxel of {list(voxel_size)} mm lies about it; expected more, or a "
-            "phantom of smaller voxels"
+            f"lesion.radius: {lesion.radius:g} mm, no voxel of {list(voxel_size)} mm lies about it; expected more, or "
+            "a phantom of smaller voxels"
         )
     added = lesion.contrast * (float(image[shell].mean()) if relative else 1.0)
     return image + added * share
