@@ -11,7 +11,7 @@ from scoreinv import load_prior, solve
 from scoreinv.cases.ct import phantom, simulate
 from scoreinv.config import Lesion
 from scoreinv.config.ct import Phantom, Scan
-from scoreinv.uncertainty import contrasts, estimate, split
+from scoreinv.uncertainty import contrasts, estimate, split, worth
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--views", type=int, nargs="+", default=[6, 12, 48])
@@ -40,8 +40,7 @@ for views in asked.views:
         result = solve(case.operator, case.measurements, prior, **known)
         found = estimate(50_000 * contrasts(result.samples, inside, around), 0.9)
         # Of the lesion itself: how much of it reaches the data at all.
-        weight = case.likelihood.quadratic(case.measurements, case.measurements)[1]
-        seen = float(split(case.operator, weight, difference).share)
+        seen = float(split(case.operator, worth(case.likelihood, case.measurements), difference).share)
         words = "there" if present else "not there"
         interval = f"{found.mean:.0f} in [{found.low:.0f}, {found.high:.0f}]"
         print(f"| {views:5} | {words:10} | {interval:28} | {seen:19.0%} |")
