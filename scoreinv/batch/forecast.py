@@ -1,4 +1,4 @@
-"""What a batch would cost, from the rates of network and operator measured on its own cases.
+"""What a run or a batch would cost, from the rates of network and operator measured on its own cases.
 
 Of every kind of case (settings and sizes) each method is tried: of a sampler a few steps spread over its noise levels,
 of an iteration the first few. What stops early, such as conjugate gradients, may be faster. Nothing is written.
@@ -56,6 +56,11 @@ def forecast(cases: Sequence[BatchCase]) -> list[Forecast]:
         except Exception as error:
             forecasts.append(Forecast(case.name, {}, reason=" ".join(f"{type(error).__name__}: {error}".split())))
     return forecasts
+
+
+def forecast_run(settings: RunSettings) -> Forecast:
+    """Of one run. Raises what the run would."""
+    return _tried(settings.name, settings, load_case(settings))
 
 
 def table(forecasts: Sequence[Forecast]) -> str:

@@ -2,7 +2,7 @@ import pytest
 from toy_batch import CASES, RUN, settings_and_cases
 
 from scoreinv.batch import forecast as forecast_module
-from scoreinv.batch.forecast import MIB, forecast, table
+from scoreinv.batch.forecast import MIB, forecast, forecast_run, table
 
 
 def forecasts(*overrides, **changes):
@@ -41,6 +41,15 @@ def test_cases_alike_are_tried_once(monkeypatch):
     larger = {"name": "larger", "set": {"input.phantom.shape": [2, 24, 24]}}
     forecasts("run.methods=[fdk]", cases=[*CASES, larger])
     assert tried == ["a", "larger"]
+
+
+def test_a_run_costs_what_its_case_does(monkeypatch):
+    monkeypatch.setattr(forecast_module, "_timed", lambda compute: 2.0)
+    _, [case, *_] = settings_and_cases(run=RUN | {"methods": ["fdk", "sart"]})
+    [expected], found = forecast([case]), forecast_run(case.settings)
+    assert (found.name, found.seconds) == (case.name, expected.seconds)
+    with pytest.raises(FileNotFoundError, match=r"none.nii.gz: no such file"):
+        forecast_run(settings_and_cases(cases=[{"file": "none.nii.gz"}])[1][0].settings)
 
 
 def test_a_case_that_cannot_be_read_says_why():
