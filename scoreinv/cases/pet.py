@@ -84,7 +84,7 @@ def _patient(source: Input) -> tuple[Image, Tensor]:
     """Activity, and the mu-map (1/mm) on its grid."""
     if source.volume is None:
         activity, mu = phantom(source.phantom)
-        image = Image(activity, source.phantom.voxel_size)
+        image = lying_on(Volume(source.phantom.shape, source.phantom.voxel_size))(activity)
     else:
         from scoreinv.io import read_image
 

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.cases.case import lying_on
 from scoreinv.cases.lesion import with_lesion
 from scoreinv.cases.mri.acquisition import Acquisition
 from scoreinv.config.mri import Input, MRISettings, Phantom, Scan
 from scoreinv.io import Image, KSpace
-from scoreinv.operators import CartesianMRI, Gaussian, NonCartesianMRI, sampling, simulated_coils, trajectories
+from scoreinv.operators import CartesianMRI, Gaussian, NonCartesianMRI, Volume, sampling, simulated_coils, trajectories
 from scoreinv.phase import smooth_phase
 
 SPIRAL_TURNS = 6.0
@@ -43,7 +44,7 @@ def _volume(source: Input) -> Image:
         from scoreinv.io import read_image
 
         return read_image(source.volume)
-    return Image(_phantom(source.phantom), source.phantom.voxel_size)
+    return lying_on(Volume(source.phantom.shape, source.phantom.voxel_size))(_phantom(source.phantom))
 
 
 def _phantom(settings: Phantom) -> Tensor:
