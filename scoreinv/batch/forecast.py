@@ -117,7 +117,9 @@ def _sampling(method: str, settings: RunSettings, scan: Case, prior: Prior) -> f
     whole = posterior(method, scan, prior, settings.sampling, init)
     once = time.perf_counter() - begun
     levels = whole.sigmas[:-1]
-    chosen = levels[torch.linspace(0, len(levels) - 1, min(STEPS, len(levels))).round().long()]
+    # The middles of equal parts: conjugate gradients need fewest iterations at both ends.
+    tried = min(STEPS, len(levels))
+    chosen = levels[((torch.arange(tried) + 0.5) * len(levels) / tried).long()]
     part = replace(whole, sigmas=torch.cat([chosen, whole.sigmas[-1:]]))
     spent = 0.0
     for size in {len(members) for members in whole.groups(settings.sampling.samples)}:

@@ -1,8 +1,12 @@
 import pytest
+import torch
 from toy_batch import CASES, RUN, settings_and_cases
 
 from scoreinv.batch import forecast as forecast_module
 from scoreinv.batch.forecast import MIB, forecast, forecast_run, table
+from scoreinv.cases import load_case
+from scoreinv.priors import load_prior
+from scoreinv.run import posterior
 
 
 def forecasts(*overrides, **changes):
@@ -32,6 +36,21 @@ def test_time_grows_with_steps_samples_and_iterations(monkeypatch):
     assert each.seconds["dds"] == pytest.approx(5 * 12, abs=1)
     assert each.seconds["sart"] == pytest.approx(10.5)
     assert each.seconds["fdk"] == pytest.approx(0.5)
+
+
+def test_a_sampler_is_tried_at_the_middles_of_equal_parts_of_its_levels(monkeypatch):
+    tried = []
+
+    def timed(compute):
+        if "draw" in repr(compute):
+            tried.append(compute.func.__self__.sigmas)
+        return 1.0
+
+    monkeypatch.setattr(forecast_module, "_timed", timed)
+    [case] = settings_and_cases(run=RUN | {"methods": ["dds"], "sampling": {"steps": 12}}, cases=CASES[:1])[1]
+    forecast_run(case.settings)
+    whole = posterior("dds", load_case(case.settings), load_prior("ct-128"), case.settings.sampling).sigmas
+    torch.testing.assert_close(tried[0], whole[[2, 6, 10, 12]])
 
 
 def test_cases_alike_are_tried_once(monkeypatch):
