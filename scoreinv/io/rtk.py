@@ -77,6 +77,8 @@ def read_rtk_geometry(
             are none, a parallel beam, a cylindrical detector or collimated views.
     """
     size_v, size_u = pixel_size
+    if not (size_v > 0 and size_u > 0):
+        raise ValueError(f"read_rtk_geometry: pixel_size is {pixel_size}, expected two positive lengths (v, u) in mm")
     return _geometry(_read(path), detector_shape, np.diag([size_v, size_u]), np.array(detector_offset, dtype=float))
 
 

@@ -197,6 +197,8 @@ class TestRefusals:
             read_rtk_geometry(tmp_path / "geometry.xml", SHAPE, PIXEL)
         with pytest.raises(FileNotFoundError, match=r"none.xml: no such file, expected a geometry of RTK"):
             read_rtk_geometry(tmp_path / "none.xml", SHAPE, PIXEL)
+        with pytest.raises(ValueError, match=r"pixel_size is \(1.0, 0.0\), expected two positive lengths"):
+            read_rtk_geometry(GOLDEN, SHAPE, (1.0, 0.0))
         with pytest.raises(ValueError, match=r"expected a geometry of RTK named \*.xml"):
             write_rtk_geometry(tmp_path / "geometry.json", SCANS["circular"])
 
