@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from scoreinv.operators.geometry import ConeBeamGeometry, Vectors
 
@@ -71,6 +70,8 @@ def euler_angles(columns: tuple[Vectors, Vectors, Vectors], order: str) -> Vecto
         columns: what x, y and z become; right-handed.
         order: axes of the turns as scipy's `Rotation` has them, capital letters about the axes that turned along.
     """
+    from scipy.spatial.transform import Rotation
+
     with warnings.catch_warnings():
         # Where two of the turns are about one line, scipy warns, and gives both to the first: as good as any.
         warnings.filterwarnings("ignore", "Gimbal lock", UserWarning)

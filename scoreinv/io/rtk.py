@@ -22,7 +22,6 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from scoreinv.io._metaimage import read_metaimage, write_metaimage
 from scoreinv.io.atomic import atomic_pair, atomic_path, check_exists, check_suffix
@@ -83,7 +82,7 @@ def read_rtk_geometry(
 
 
 def write_rtk_geometry(path: str | Path, geometry: ConeBeamGeometry) -> None:
-    """Write a scan as `.xml`, whole or not at all; RTK expects the middle of a projection at (0, 0) mm.
+    """Write a scan as `.xml`, whole or not at all, for projections whose header puts their middle at (0, 0) mm.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -153,10 +152,10 @@ def write_rtk(projections: Projections, stack: str | Path, geometry: str | Path)
 def _geometry(parameters: Numbers, shape: tuple[int, int], steps: Numbers, middle: Numbers) -> ConeBeamGeometry:
     """The scan of (views, 9) numbers and a detector whose pixels step by the columns of `steps`, (v, u) mm."""
     distance, far, _, aside_u, aside_v, _, _, source_u, source_v = parameters.T
-    turn = Rotation.from_euler("YXZ", parameters[:, _ANGLES])
+    axes = _axes(parameters)
 
     def on_panel(v: Numbers, u: Numbers, normal: Numbers) -> Numbers:
-        return _to_zyx(turn.apply(np.stack(np.broadcast_arrays(u, v, normal), -1)))
+        return _to_zyx(np.einsum("nij,nj->ni", axes, np.stack(np.broadcast_arrays(u, v, normal), -1)))
 
     zero = np.zeros(len(parameters))
     sources = on_panel(source_v, source_u, distance)
@@ -183,13 +182,22 @@ def _numbers(geometry: ConeBeamGeometry) -> Numbers:
 def _matrices(parameters: Numbers) -> Numbers:
     """RTK's projection matrices (views, 3, 4): of (X, Y, Z, 1) mm to (a w, b w, w)."""
     distance, far, _, aside_u, aside_v, _, _, source_u, source_v = parameters.T
-    axes = Rotation.from_euler("YXZ", parameters[:, _ANGLES]).as_matrix()
-    # What the detector's axes say of a point, from the source.
-    seen = np.concatenate([axes.transpose(0, 2, 1), -np.stack([source_u, source_v, distance], -1)[..., None]], -1)
+    # Of a point seen from the source, what is along the detector's axes.
+    seen = np.concatenate(
+        [_axes(parameters).transpose(0, 2, 1), -np.stack([source_u, source_v, distance], -1)[..., None]], -1
+    )
     onto = np.zeros((len(parameters), 3, 3))
     onto[:, 0, 0] = onto[:, 1, 1] = -far
     onto[:, :, 2] = np.stack([source_u - aside_u, source_v - aside_v, np.ones(len(parameters))], -1)
     return onto @ seen
+
+
+def _axes(parameters: Numbers) -> Numbers:
+    """R of every view, (views, 3, 3): columns u, v and normal of the detector in (X, Y, Z)."""
+    from scipy.spatial.transform import Rotation
+
+    matrices: Numbers = Rotation.from_euler("YXZ", parameters[:, _ANGLES]).as_matrix()
+    return matrices
 
 
 def _to_zyx(vectors: Numbers) -> Numbers:
