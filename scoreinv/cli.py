@@ -185,11 +185,24 @@ def report(folder: Annotated[Path, typer.Argument(help="of a run or a batch")], 
 
 
 @app.command()
-def info() -> None:
-    """Versions, bundled priors, methods and the devices at hand."""
-    from scoreinv.info import describe
+def info(
+    config: Annotated[Path | None, typer.Argument(help="YAML file of a run: what it would take here")] = None,
+    set: Set = None,
+) -> None:
+    """Versions, bundled priors, methods and devices; or the seconds and memory that a run would take here."""
+    if config is None:
+        from scoreinv.info import describe
 
-    typer.echo(describe())
+        if set:
+            raise ValueError(f"--set {set[0]}: info sets values of a configuration alone; name its file")
+        typer.echo(describe())
+        return
+    from scoreinv.batch.forecast import forecast_run, table
+    from scoreinv.config import load_run
+
+    each = forecast_run(load_run(config, set or []))
+    typer.echo(table([each]))
+    typer.echo(f"{sum(each.seconds.values()):.0f} s, from a few steps of every method; nothing was written.")
 
 
 def _folder(path: Path) -> Path:

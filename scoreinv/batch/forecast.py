@@ -1,4 +1,4 @@
-"""What a batch would cost, from the rates of network and operator measured on its own cases.
+"""What a run or a batch would cost, from the rates of network and operator measured on its own cases.
 
 Of every kind of case (settings and sizes) each method is tried: of a sampler a few steps spread over its noise levels,
 of an iteration the first few. What stops early, such as conjugate gradients, may be faster. Nothing is written.
@@ -58,6 +58,11 @@ def forecast(cases: Sequence[BatchCase]) -> list[Forecast]:
     return forecasts
 
 
+def forecast_run(settings: RunSettings) -> Forecast:
+    """Of one run. Raises what the run would."""
+    return _tried(settings.name, settings, load_case(settings))
+
+
 def table(forecasts: Sequence[Forecast]) -> str:
     """Markdown: seconds a method and memory of every case."""
     width = max([4, *(len(forecast.name) for forecast in forecasts)])
@@ -113,7 +118,9 @@ def _sampling(method: str, settings: RunSettings, scan: Case, prior: Prior) -> f
     whole = posterior(method, scan, prior, settings.sampling, init)
     once = time.perf_counter() - begun
     levels = whole.sigmas[:-1]
-    chosen = levels[torch.linspace(0, len(levels) - 1, min(STEPS, len(levels))).round().long()]
+    # The middles of equal parts: conjugate gradients need fewest iterations at both ends.
+    tried = min(STEPS, len(levels))
+    chosen = levels[((torch.arange(tried) + 0.5) * len(levels) / tried).long()]
     part = replace(whole, sigmas=torch.cat([chosen, whole.sigmas[-1:]]))
     spent = 0.0
     for size in {len(members) for members in whole.groups(settings.sampling.samples)}:

@@ -90,11 +90,13 @@ def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
 
 def _measured(settings: CTSettings) -> Case:
     """Projections from a file; FDK of all views is the reference for a part of them."""
-    from scoreinv.io import read_data_exchange, read_projections
+    from scoreinv.io import read_data_exchange, read_projections, read_rtk
 
     source = settings.input
     if source.data_exchange is not None:
         projections = read_data_exchange(source.data_exchange, pixel_size=source.pixel_size)
+    elif source.geometry is not None:
+        projections = read_rtk(source.projections, source.geometry)  # type: ignore[arg-type]
     else:
         projections = read_projections(source.projections)  # type: ignore[arg-type]
     geometry, lines, likelihood = _prepared(projections, source.bin)

@@ -25,7 +25,10 @@ class Input(Section):
     """What to reconstruct: one of the files, or else the phantom."""
 
     volume: Path | None = Field(None, description="CT in HU (NIfTI, MHA, or a folder of DICOM), scanned in simulation")
-    projections: Path | None = Field(None, description="HDF5 file of measured projections and their geometry")
+    projections: Path | None = Field(
+        None, description="HDF5 file of measured projections and their geometry, or RTK's stack of them (MHA)"
+    )
+    geometry: Path | None = Field(None, description="RTK's geometry (XML) of a stack of projections")
     data_exchange: Path | None = Field(None, description="DataExchange HDF5 file of a parallel-beam scan")
     phantom: Phantom = Phantom()
     pixel_size: float = Field(1.0, gt=0, description="of a DataExchange file, which knows none, mm")
@@ -37,6 +40,11 @@ class Input(Section):
         given = [name for name in ("volume", "projections", "data_exchange") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are both given; expected one")
+        stack = self.projections is not None and self.projections.suffix.lower() == ".mha"
+        if stack and self.geometry is None:
+            raise ValueError(f"projections is {self.projections}, an MHA stack without a geometry; give RTK's XML file")
+        if self.geometry is not None and not stack:
+            raise ValueError("geometry has no effect: it is that of an MHA stack of projections; remove it")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Bridges to other libraries: their scanners and denoisers here, ours there.
+"""Bridges to other libraries: their scanners, scans and denoisers here, ours there.
 
 Nothing else of the package knows of them, and a library is imported when a bridge to it is first crossed.
 """
@@ -11,12 +11,15 @@ from scoreinv.interop.deepinv import (
     prior_to_deepinv,
     to_deepinv,
 )
+from scoreinv.interop.tigre import from_tigre, to_tigre
 
 __all__ = [
     "from_deepinv",
+    "from_tigre",
     "import_deepinv",
     "likelihood_from_deepinv",
     "prior_from_deepinv",
     "prior_to_deepinv",
     "to_deepinv",
+    "to_tigre",
 ]

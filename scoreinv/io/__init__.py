@@ -1,5 +1,5 @@
-"""Reading and writing: images (NIfTI, MetaImage, Interfile, DICOM), CT projections (HDF5, DataExchange), MR k-space
-(ISMRMRD, fastMRI, BART, NumPy), PET sinograms (STIR's Interfile) and PET list mode (Siemens).
+"""Reading and writing: images (NIfTI, MetaImage, Interfile, DICOM), CT projections (HDF5, DataExchange, RTK), MR
+k-space (ISMRMRD, fastMRI, BART, NumPy), PET sinograms (STIR's Interfile) and PET list mode (Siemens).
 
 Every reader returns arrays in the package's own order and units (z, y, x along Superior, Posterior, Left; mm; rad);
 k-space alone keeps the scanner's axes, and `KSpace.place` turns its image. Every writer leaves either a whole file or
@@ -22,6 +22,7 @@ from scoreinv.io.projections import (
     write_projections,
 )
 from scoreinv.io.raw import read_kspace, read_kspace_npy
+from scoreinv.io.rtk import read_rtk, read_rtk_geometry, write_rtk, write_rtk_geometry
 from scoreinv.io.siemens import ListModeEvents, histogram, read_siemens_list_mode
 
 __all__ = [
@@ -48,10 +49,14 @@ __all__ = [
     "read_kspace",
     "read_kspace_npy",
     "read_projections",
+    "read_rtk",
+    "read_rtk_geometry",
     "read_siemens_list_mode",
     "write_cfl",
     "write_image",
     "write_interfile_sinogram",
     "write_json",
     "write_projections",
+    "write_rtk",
+    "write_rtk_geometry",
 ]

@@ -44,6 +44,26 @@ def test_info_lists_priors_methods_and_versions(command):
     assert "None" not in out
 
 
+def test_info_on_a_configuration_says_what_it_would_take_and_writes_nothing(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(RUN | {"name": "tiny"}))
+    status, out, _ = command("info", "c.yaml", "--set", "methods=[fdk, sart]")
+    assert status == 0
+    assert "| tiny |" in out
+    assert out.index("fdk 0.") < out.index("sart 0.")
+    assert "nothing was written" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_info_refuses_what_it_cannot_use(command, tmp_path):
+    assert "--set scan.views=3: info sets values of a configuration" in one_line(
+        command("info", "--set", "scan.views=3")
+    )
+    assert "none.yaml: no such file" in one_line(command("info", tmp_path / "none.yaml"))
+    (tmp_path / "c.yaml").write_text("input: {volume: none.nii}\n")
+    assert "none.nii: no such file" in one_line(command("info", tmp_path / "c.yaml"))
+
+
 def test_help_lists_the_commands(command):
     status, out, _ = command("--help")
     assert status == 0

@@ -1,8 +1,12 @@
 import pytest
+import torch
 from toy_batch import CASES, RUN, settings_and_cases
 
 from scoreinv.batch import forecast as forecast_module
-from scoreinv.batch.forecast import MIB, forecast, table
+from scoreinv.batch.forecast import MIB, forecast, forecast_run, table
+from scoreinv.cases import load_case
+from scoreinv.priors import load_prior
+from scoreinv.run import posterior
 
 
 def forecasts(*overrides, **changes):
@@ -34,6 +38,21 @@ def test_time_grows_with_steps_samples_and_iterations(monkeypatch):
     assert each.seconds["fdk"] == pytest.approx(0.5)
 
 
+def test_a_sampler_is_tried_at_the_middles_of_equal_parts_of_its_levels(monkeypatch):
+    tried = []
+
+    def timed(compute):
+        if "draw" in repr(compute):
+            tried.append(compute.func.__self__.sigmas)
+        return 1.0
+
+    monkeypatch.setattr(forecast_module, "_timed", timed)
+    [case] = settings_and_cases(run=RUN | {"methods": ["dds"], "sampling": {"steps": 12}}, cases=CASES[:1])[1]
+    forecast_run(case.settings)
+    whole = posterior("dds", load_case(case.settings), load_prior("ct-128"), case.settings.sampling).sigmas
+    torch.testing.assert_close(tried[0], whole[[2, 6, 10, 12]])
+
+
 def test_cases_alike_are_tried_once(monkeypatch):
     tried = []
     actual = forecast_module._tried
@@ -41,6 +60,15 @@ def test_cases_alike_are_tried_once(monkeypatch):
     larger = {"name": "larger", "set": {"input.phantom.shape": [2, 24, 24]}}
     forecasts("run.methods=[fdk]", cases=[*CASES, larger])
     assert tried == ["a", "larger"]
+
+
+def test_a_run_costs_what_its_case_does(monkeypatch):
+    monkeypatch.setattr(forecast_module, "_timed", lambda compute: 2.0)
+    _, [case, *_] = settings_and_cases(run=RUN | {"methods": ["fdk", "sart"]})
+    [expected], found = forecast([case]), forecast_run(case.settings)
+    assert (found.name, found.seconds) == (case.name, expected.seconds)
+    with pytest.raises(FileNotFoundError, match=r"none.nii.gz: no such file"):
+        forecast_run(settings_and_cases(cases=[{"file": "none.nii.gz"}])[1][0].settings)
 
 
 def test_a_case_that_cannot_be_read_says_why():

@@ -8,7 +8,7 @@ from scoreinv.cases import load_case
 from scoreinv.cases.ct import _binned, _grid, circular_geometry, noise_level, simulate
 from scoreinv.config import CTSettings, resolve
 from scoreinv.config.ct import Grid, Scan
-from scoreinv.io import Projections, read_image, write_image, write_projections
+from scoreinv.io import Projections, read_image, write_image, write_projections, write_rtk
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
 from scoreinv.run import run
@@ -41,6 +41,21 @@ class TestInput:
         assert case.reference.shape == case.operator.in_shape
         metrics = run(resolve(CTSettings, tree), tmp_path / "out", progress=False, say=lambda line: None)
         assert metrics["fdk"]["psnr"] > 25
+
+    def test_a_stack_of_rtk_is_the_scan_of_our_own_file(self, tmp_path):
+        geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 5.0), np.linspace(0, 6, 12), (3.0, -20.0))
+        projections = Projections(torch.rand(geometry.shape), geometry)
+        write_projections(tmp_path / "scan.h5", projections)
+        write_rtk(projections, tmp_path / "stack.mha", tmp_path / "geometry.xml")
+        ours, rtks = (
+            load_case(resolve(CTSettings, {"input": {key: str(tmp_path / name) for key, name in files.items()}}))
+            for files in ({"projections": "scan.h5"}, {"projections": "stack.mha", "geometry": "geometry.xml"})
+        )
+        assert torch.equal(rtks.measurements, ours.measurements)
+        assert rtks.operator.volume.shape == ours.operator.volume.shape
+        assert rtks.operator.volume.voxel_size == pytest.approx(ours.operator.volume.voxel_size)
+        x = torch.rand(ours.operator.in_shape)
+        torch.testing.assert_close(rtks.operator(x), ours.operator(x))
 
     def test_all_measured_views_leave_no_reference(self, tmp_path):
         geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 6.0), np.linspace(0, 6, 12))
