@@ -27,6 +27,8 @@ In all functions `grid` is (shape, voxel size in mm, middle of the first voxel i
 `geometry.Rays`.
 """
 
+import math
+
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
@@ -43,6 +45,7 @@ ROWS = 15
 _f32 = np.float32
 _at = np.uintp  # an unsigned index is used as it is; a signed one is first tested for counting from the end
 _jit = njit(nogil=True, cache=True, error_model="numpy")
+_inline = njit(nogil=True, cache=True, error_model="numpy", inline="always")  # else loops around it are not vectorised
 
 
 @_jit
@@ -133,6 +136,7 @@ def _trace(k, grid, rays, first, last, table):
     if found:
         _clip(shape[a], A0, DA, count, table)
         _clip(shape[b], B0, DB, count, table)
+        _round(count, table)
     return found
 
 
@@ -163,48 +167,88 @@ def _ends(k, grid, rays, first, last, table):
 
 @_jit
 def _lines(slices, before_a, before_b, size_k, size_a, size_b, count, table):
-    """Turn end points into lines. Ties go to the earlier axis; a ray with another driving axis enters no slice."""
+    """Turn the end points of the table into lines."""
     found = 0
     for r in range(count):
         q = _at(r)
-        k0, k1, a0, b0 = table[K0 + q], table[K1 + q], table[A0 + q], table[B0 + q]
-        dk, da, db = k1 - k0, table[A1 + q] - a0, table[B1 + q] - b0
-        length = np.sqrt((dk * size_k) ** 2 + (da * size_a) ** 2 + (db * size_b) ** 2)
-        over_a = (abs(dk) > abs(da)) | ((abs(dk) == abs(da)) & before_a)
-        over_b = (abs(dk) > abs(db)) | ((abs(dk) == abs(db)) & before_b)
-        mine = over_a & over_b & (dk != 0)
-        per_slice = 1 / dk if mine else 0.0
-        da *= per_slice
-        db *= per_slice
-        low, high = min(k0, k1), max(k0, k1)
-        table[A0 + q], table[DA + q] = a0 - k0 * da, da
-        table[B0 + q], table[DB + q] = b0 - k0 * db, db
-        table[LOW + q], table[HIGH + q] = low, high
-        table[LENGTH + q] = length * abs(per_slice)
-        # Slice n reaches from n - 1/2 to n + 1/2.
-        table[ENTER + q] = max(np.floor(low + 0.5), 0.0) if mine else slices
-        table[INNER + q] = max(np.ceil(low + 0.5), 0.0)
-        table[OUTER + q] = min(np.floor(high + 0.5), slices)
-        table[LEAVE + q] = min(np.ceil(high + 0.5), slices)
+        k0, a0, b0 = table[K0 + q], table[A0 + q], table[B0 + q]
+        k1, a1, b1 = table[K1 + q], table[A1 + q], table[B1 + q]
+        mine, a0, da, b0, db, low, high, length, enter, inner, outer, leave = line(
+            slices, before_a, before_b, size_k, size_a, size_b, k0, a0, b0, k1, a1, b1
+        )
+        table[A0 + q], table[DA + q] = a0, da
+        table[B0 + q], table[DB + q] = b0, db
+        table[LOW + q], table[HIGH + q], table[LENGTH + q] = low, high, length
+        table[ENTER + q], table[INNER + q], table[OUTER + q], table[LEAVE + q] = enter, inner, outer, leave
         found += mine
     return found
 
 
 @_jit
 def _clip(size, position, slope, count, table):
-    """Narrow the slices to those where a line is near the grid, -1 <= a <= size, and within it, 0 <= a < size - 1."""
-    middle = (size - 1) / 2
-    near, within = middle + 1, middle - MARGIN
+    """Narrow the slices of the table to the grid along one axis."""
     for r in range(count):
         q = _at(r)
-        d = table[slope + q]
-        per_voxel = 1 / (d if abs(d) > 1e-12 else 1e-12)
-        center = (middle - table[position + q]) * per_voxel
-        per_voxel = abs(per_voxel)
-        table[ENTER + q] = max(table[ENTER + q], np.floor(center - near * per_voxel))
-        table[INNER + q] = max(table[INNER + q], np.ceil(center - within * per_voxel))
-        table[OUTER + q] = min(table[OUTER + q], np.floor(center + within * per_voxel) + 1)
-        table[LEAVE + q] = min(table[LEAVE + q], np.ceil(center + near * per_voxel) + 1)
+        enter, inner, outer, leave = table[ENTER + q], table[INNER + q], table[OUTER + q], table[LEAVE + q]
+        enter, inner, outer, leave = clip(size, table[position + q], table[slope + q], enter, inner, outer, leave)
+        table[ENTER + q], table[INNER + q], table[OUTER + q], table[LEAVE + q] = enter, inner, outer, leave
+
+
+@_jit
+def _round(count, table):
+    """Make whole slices of the limits of the table."""
+    for r in range(count):
+        q = _at(r)
+        table[ENTER + q], table[INNER + q] = np.floor(table[ENTER + q]), np.ceil(table[INNER + q])
+        table[OUTER + q], table[LEAVE + q] = np.floor(table[OUTER + q]), np.ceil(table[LEAVE + q])
+
+
+@_inline
+def line(slices, before_a, before_b, size_k, size_a, size_b, k0, a0, b0, k1, a1, b1):
+    """A ray from (k0, a0, b0) to (k1, a1, b1), voxels, as a line along k; shared with the kernels of the GPU.
+
+    Ties go to the earlier axis; a ray with another driving axis enters no slice.
+
+    Args:
+        slices: of the image along k.
+        before_a, before_b: whether k is an earlier axis than a, than b.
+        size_k, size_a, size_b: voxel size, mm.
+
+    Returns:
+        Whether k is the driving axis; line (a0, da, b0, db); ends of the segment along k (low, high); length within a
+        slice, mm; slices (enter, inner, outer, leave), not yet rounded: enter and outer down, inner and leave up.
+    """
+    dk, da, db = k1 - k0, a1 - a0, b1 - b0
+    length = math.sqrt((dk * size_k) ** 2 + (da * size_a) ** 2 + (db * size_b) ** 2)
+    over_a = (abs(dk) > abs(da)) | ((abs(dk) == abs(da)) & before_a)
+    over_b = (abs(dk) > abs(db)) | ((abs(dk) == abs(db)) & before_b)
+    mine = over_a & over_b & (dk != 0)
+    per_slice = 1 / dk if mine else 0.0
+    da *= per_slice
+    db *= per_slice
+    low, high = min(k0, k1), max(k0, k1)
+    # Slice n reaches from n - 1/2 to n + 1/2.
+    inner, outer = max(low + 0.5, 0.0), min(high + 0.5, float(slices))
+    enter = inner if mine else float(slices)
+    return mine, a0 - k0 * da, da, b0 - k0 * db, db, low, high, length * abs(per_slice), enter, inner, outer, outer
+
+
+@_inline
+def clip(size, position, slope, enter, inner, outer, leave):
+    """Narrow slices to those where a line is near the grid, -1 <= a <= size, and within it, 0 <= a < size - 1.
+
+    Shared with the kernels of the GPU.
+    """
+    middle = (size - 1) / 2
+    near, within = middle + 1, middle - MARGIN
+    per_voxel = 1 / (slope if abs(slope) > 1e-12 else 1e-12)
+    center = (middle - position) * per_voxel
+    per_voxel = abs(per_voxel)
+    enter = max(enter, center - near * per_voxel)
+    inner = max(inner, center - within * per_voxel)
+    outer = min(outer, center + within * per_voxel + 1)
+    leave = min(leave, center + near * per_voxel + 1)
+    return enter, inner, outer, leave
 
 
 @_jit
