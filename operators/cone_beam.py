@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scoreinv.operators._devices import DEVICES, device_of
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.rays import RayTransform
-
-_BACKENDS = ("auto", "numba")
 
 
 class _CT(LinearOperator):
@@ -28,13 +27,13 @@ class _CT(LinearOperator):
         self, geometry: ConeBeamGeometry | ParallelBeamGeometry, volume: Volume, backend: str = "auto"
     ) -> None:
         name = type(self).__name__
-        if backend not in _BACKENDS:
-            raise ValueError(f"{name}: backend is {backend!r}, expected one of {', '.join(map(repr, _BACKENDS))}")
+        if backend not in DEVICES:
+            raise ValueError(f"{name}: backend is {backend!r}, expected one of {', '.join(map(repr, DEVICES))}")
         self.geometry = geometry
         self.volume = volume
         self.backend = backend
         _check_shadow(self._shadow(), geometry.detector_shape, name)
-        self._transform = RayTransform(geometry.rays(volume), volume)
+        self._transform = RayTransform(geometry.rays(volume), volume, device_of(name, backend))
         super().__init__(volume.shape, geometry.shape, device=self._transform.device)
 
     @abstractmethod
@@ -78,9 +77,12 @@ class ConeBeamCT(_CT):
     Args:
         geometry: source and detector, view by view.
         volume: the grid of the image.
-        backend: what computes the line integrals, "auto" or "numba" (CPU).
+        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, or "auto", where the
+            data are.
 
     Raises:
+        ImportError: on a GPU without numba-cuda.
+        RuntimeError: for backend "cuda" without a GPU.
         ValueError: for an unknown backend, or a detector that sees nothing of the volume in any view.
     """
 
@@ -101,9 +103,12 @@ class ParallelBeamCT(_CT):
     Args:
         geometry: directions and detector, view by view.
         volume: the grid of the image.
-        backend: what computes the line integrals, "auto" or "numba" (CPU).
+        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, or "auto", where the
+            data are.
 
     Raises:
+        ImportError: on a GPU without numba-cuda.
+        RuntimeError: for backend "cuda" without a GPU.
         ValueError: for an unknown backend, or a detector that sees nothing of the volume in any view.
     """
 

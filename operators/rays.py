@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from functools import cached_property
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.operators._devices import on_gpu
 from scoreinv.operators._threads import pieces, run
 from scoreinv.operators.geometry import Rays, Volume
 from scoreinv.operators.linear import LinearOperator
+
+log = logging.getLogger(__name__)
 
 _CACHE_LINE = 16  # voxels; slabs along x of whole lines, so that threads do not write to the same one
 _POINTS = ("start", "start_v", "start_u", "end", "end_v", "end_u")
@@ -27,27 +31,31 @@ class RayTransform(LinearOperator):
     that the integrals over the pieces of a segment add up. Outside the grid the image is zero; a ray that misses it, or
     whose ends coincide, gives 0.
 
-    Image (z, y, x) float32, in 1/mm; integrals (views, v, u) float32, without dimension. Both directions run on the CPU
-    with `torch.get_num_threads()` threads, and to the last bit their results do not depend on that number. The adjoint
-    needs no memory beyond its output.
+    Image (z, y, x) float32, in 1/mm; integrals (views, v, u) float32, without dimension. Both directions run where
+    their argument is. On the CPU they use `torch.get_num_threads()` threads, and to the last bit their results do not
+    depend on that number. On an NVIDIA GPU they are the same to rounding; the adjoint adds in no fixed order, so its
+    last bits differ from run to run. It needs no memory beyond its output.
 
     Args:
         rays: where the rays run, mm.
         volume: the grid of the image.
+        device: the only one to work on, "cpu" or "cuda"; None means that of the argument.
 
     Raises:
-        ValueError: if the end points are not finite or do not agree in number.
+        ImportError: for data on a GPU, without numba-cuda.
+        ValueError: if the end points are not finite or do not agree in number, or there are kernels for no such device.
     """
 
     volume: Volume
 
-    def __init__(self, rays: Rays, volume: Volume) -> None:
-        super().__init__(in_shape=volume.shape, out_shape=rays.shape, device="cpu")
+    def __init__(self, rays: Rays, volume: Volume, device: torch.device | str | None = None) -> None:
+        super().__init__(in_shape=volume.shape, out_shape=rays.shape, device=device)
         self.rays = rays
         self.volume = volume
         # Plain tuples of fixed types, so that the kernels are compiled once for all scans.
         self._rays = (self.out_shape, *(_vectors(rays, name) for name in _POINTS))
         self._grid = (volume.shape, volume.voxel_size, tuple(float(position) for position in volume.first_voxel))
+        self._points_on: dict[torch.device, Tensor] = {}
 
     def subset(self, i: int, n: int) -> RayTransform:
         """The transform along the rays of views i, i + n, i + 2n, ..."""
@@ -55,7 +63,7 @@ class RayTransform(LinearOperator):
         if not 0 <= i < n <= views:
             raise ValueError(f"RayTransform: subset {i} of {n}; expected 0 <= i < n <= {views} views")
         points = [getattr(self.rays, name)[i::n] for name in _POINTS]
-        return RayTransform(Rays((len(points[0]), *self.rays.shape[1:]), *points), self.volume)
+        return RayTransform(Rays((len(points[0]), *self.rays.shape[1:]), *points), self.volume, self.device)
 
     @cached_property
     def _axes(self) -> tuple[bool, ...]:
@@ -65,10 +73,31 @@ class RayTransform(LinearOperator):
         return tuple(bool(_joseph.drives(self._grid, self._rays, k)) for k in range(3))
 
     def _apply(self, x: Tensor) -> Tensor:
+        images = x.detach().contiguous().reshape(-1, math.prod(self.in_shape))
+        data = images.new_empty(len(images), math.prod(self.out_shape))
+        if on_gpu("RayTransform", x.device):
+            from scoreinv.operators import _joseph_cuda
+
+            _joseph_cuda.forward(images, data, self._grid, self.out_shape[1:], self._points(x.device))
+        else:
+            self._collect(images.numpy(), data.numpy())
+        return data.reshape(*x.shape[: x.ndim - 3], *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        data = y.detach().contiguous().reshape(-1, math.prod(self.out_shape))
+        images = data.new_zeros(len(data), math.prod(self.in_shape))
+        if on_gpu("RayTransform", y.device):
+            from scoreinv.operators import _joseph_cuda
+
+            _joseph_cuda.adjoint(images, data, self._grid, self.out_shape[1:], self._points(y.device))
+        else:
+            self._spread(images.numpy(), data.numpy())
+        return images.reshape(*y.shape[: y.ndim - 3], *self.in_shape)
+
+    def _collect(self, images: Any, data: Any) -> None:
+        """Write the integrals, (items, rays), of images (items, voxels), on the CPU."""
         from scoreinv.operators import _joseph
 
-        images = _flat(x, self.in_shape)
-        data = np.empty((len(images), math.prod(self.out_shape)), dtype=np.float32)
         axes = self._axes
 
         def collect(item: int, begin: int, end: int) -> None:
@@ -76,13 +105,10 @@ class RayTransform(LinearOperator):
 
         chunks = pieces(_joseph.blocks(self.out_shape), 16 * torch.get_num_threads())
         run(collect, [(item, *piece) for item in range(len(images)) for piece in chunks])
-        return torch.from_numpy(data).reshape(*x.shape[: x.ndim - 3], *self.out_shape)
 
-    def _adjoint(self, y: Tensor) -> Tensor:
+    def _spread(self, images: Any, data: Any) -> None:
+        """The transpose of `_collect`, added to images of zeros."""
         from scoreinv.operators import _joseph
-
-        data = _flat(y, self.out_shape)
-        images = np.zeros((len(data), math.prod(self.in_shape)), dtype=np.float32)
 
         def spread(item: int, k: int, low: int, high: int) -> None:
             _joseph.adjoint(images[item], data[item], self._grid, self._rays, k, low, high)
@@ -93,7 +119,13 @@ class RayTransform(LinearOperator):
             if self._axes[k]:
                 slabs = pieces(self.in_shape[k], 2 * torch.get_num_threads(), _CACHE_LINE)
                 run(spread, [(item, k, *slab) for item in range(len(data)) for slab in slabs])
-        return torch.from_numpy(images).reshape(*y.shape[: y.ndim - 3], *self.in_shape)
+
+    def _points(self, device: torch.device) -> Tensor:
+        """End points as the kernels of a GPU take them, (6, views, 3) float64, moved once."""
+        if device not in self._points_on:
+            log.debug("RayTransform: numba-cuda kernels on %s", device)
+            self._points_on[device] = torch.from_numpy(np.stack(self._rays[1:])).to(device)
+        return self._points_on[device]
 
 
 def _vectors(rays: Rays, name: str) -> Any:
@@ -105,8 +137,3 @@ def _vectors(rays: Rays, name: str) -> Any:
         raise ValueError(f"RayTransform: {name} of the rays holds NaN or Inf; expected positions in mm")
     values.flags.writeable = False
     return values
-
-
-def _flat(tensor: Tensor, shape: tuple[int, ...]) -> Any:
-    """(*batch, *shape) as an array (batch, items), without copying what is contiguous."""
-    return tensor.detach().contiguous().numpy().reshape(math.prod(tensor.shape[: -len(shape)]), math.prod(shape))

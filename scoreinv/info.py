@@ -13,6 +13,7 @@ PACKAGES = (
     "accelerate",
     "numpy",
     "numba",
+    "numba-cuda",
     "finufft",
     "torchkbnufft",
     "deepinv",

@@ -48,7 +48,8 @@ def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ram
         filter: "ramp", or the ramp times a "shepp-logan" or "hann" window, which trade resolution for noise.
 
     Returns:
-        (z, y, x), attenuation in 1/mm. Voxels that no view sees are 0.
+        (z, y, x), attenuation in 1/mm, on the device of the measurements; computed on the CPU. Voxels that no view
+        sees are 0.
 
     Raises:
         TypeError: for another kind of operator, or measurements of another dtype.
@@ -67,9 +68,9 @@ def fdk(operator: LinearOperator, measurements: Tensor, *, filter: Filter = "ram
     check_measurements("fdk", operator, measurements)
     scan = _cone_scan(geometry) if isinstance(geometry, ConeBeamGeometry) else _parallel_scan(geometry)
     weights = torch.as_tensor(_weights(scan), dtype=torch.float32)
-    weighted, wide = _widen(measurements.detach() * weights, geometry, scan)
+    weighted, wide = _widen(measurements.detach().cpu() * weights, geometry, scan)
     filtered = _ramp_filter(weighted, filter)
-    return torch.from_numpy(backproject(filtered.numpy(), wide, volume))
+    return torch.from_numpy(backproject(filtered.numpy(), wide, volume)).to(measurements.device)
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,37 @@ def test_image_in_hounsfield_units_is_warned_of():
 @both
 def test_backends_are_named_in_the_error(operator):
     assert type(operator)(operator.geometry, VOLUME, backend="numba").backend == "numba"
-    with pytest.raises(ValueError, match="backend is 'tigre', expected one of 'auto', 'numba'"):
+    with pytest.raises(ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda'"):
         type(operator)(operator.geometry, VOLUME, backend="tigre")
+
+
+@both
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_backend_cuda_without_a_gpu_says_what_runs_here(operator):
+    with pytest.raises(RuntimeError, match=r"Beam\w*: backend 'cuda' needs an NVIDIA GPU.*'numba' runs on the CPU"):
+        type(operator)(operator.geometry, VOLUME, backend="cuda")
+
+
+@both
+def test_backend_cuda_without_its_compiler_says_how_to_get_it(operator, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("scoreinv.operators._devices._has_compiler", lambda: False)
+    with pytest.raises(ImportError, match=r"data on cuda need numba-cuda: pip install 'scoreinv\[cuda\]'"):
+        type(operator)(operator.geometry, VOLUME, backend="cuda")
+
+
+@both
+def test_data_are_of_the_dtype_and_on_the_device_of_the_backend(operator, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("scoreinv.operators._devices._has_compiler", lambda: True)
+    on_gpu = type(operator)(operator.geometry, VOLUME, backend="cuda")
+    assert on_gpu.subset(0, 2).device.type == "cuda"
+    with pytest.raises(ValueError, match=r"image is on cpu, expected cuda; move it with .to\('cuda'\)"):
+        on_gpu(torch.zeros(on_gpu.in_shape))
+    with pytest.raises(TypeError, match=r"image is float64, expected float32"):
+        on_gpu(torch.zeros(on_gpu.in_shape, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"data are on meta, expected cpu or cuda; move them with .to\('cpu'\)"):
+        operator.forward(torch.zeros(operator.in_shape, device="meta"))
 
 
 def test_wrong_number_of_views_asks_for_their_angles():
