@@ -86,12 +86,12 @@ def _march(spread, images, data, items, shape, size, origin, detector, points):
         image = item * voxels
         value = _f32(length) * data[item * rays + ray] if spread else _f32(0)
         total = _f32(0)
-        for n in range(_floor(enter), -_floor(-leave)):
+        for n in range(int(math.floor(enter)), int(math.ceil(leave))):
             part = _f32(1) if inner <= n <= outer - 1 else _f32(min(high, n + 0.5) - max(low, n - 0.5))
             if part <= 0:
                 continue
             ca, cb = a0 + n * da, b0 + n * db
-            ia, ib = _floor(ca), _floor(cb)
+            ia, ib = int(math.floor(ca)), int(math.floor(cb))
             fa, fb = _f32(ca - ia), _f32(cb - ib)
             p = image + n * sk + ia * sa + ib * sb
             near_a, far_a = 0 <= ia < shape[a], 0 <= ia + 1 < shape[a]
@@ -119,11 +119,6 @@ def _end(side, points, view, i, j, size, origin, axis):
     along_v = libdevice.dmul_rn(float(i), points[side + 1, view, axis])
     offset = (points[side, view, axis] + along_v - origin[axis]) / size[axis]
     return offset + libdevice.dmul_rn(float(j), points[side + 2, view, axis] / size[axis])
-
-
-@_device
-def _floor(x):
-    return int(math.floor(x))  # noqa: RUF046 -- numba-cuda's is a float
 
 
 @_device

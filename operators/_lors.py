@@ -20,6 +20,8 @@ voxels; plane numbers; ends of the groups; rise of each group without its sign, 
 (bins, bin width in mm, reach in bins, table) as in `TOF`, with 0 bins for none.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -46,7 +48,7 @@ def forward(image, data, grid, lines, planes, tof, begin, end):
     values, weights = np.empty(count, _f32), np.empty(tof[3].shape[1], _f32)
     cells, parts, limit = np.empty(count, np.int32), np.empty(count, _f32), float(shape[0] + 2 * PAD - 2)
     for line in range(begin, end):
-        k, k0, per_slice, a0, da, low, high, enter, leave, across = _line(grid, lines, line)
+        k, k0, per_slice, a0, da, low, high, enter, leave, across = line_across(grid, lines, line)
         sums[:] = 0
         for n in range(enter, leave):
             part = min(high, n + 0.5) - max(low, n - 0.5)
@@ -82,7 +84,7 @@ def adjoint(image, data, grid, lines, planes, tof, drive, begin, end):
     values, weights = np.empty(count, _f32), np.empty(tof[3].shape[1], _f32)
     cells, parts, limit = np.empty(count, np.int32), np.empty(count, _f32), float(shape[0] + 2 * PAD - 2)
     for line in range(len(lines[0])):
-        k, k0, per_slice, a0, da, low, high, enter, leave, across = _line(grid, lines, line)
+        k, k0, per_slice, a0, da, low, high, enter, leave, across = line_across(grid, lines, line)
         enter, leave = max(enter, begin), min(leave, end)
         if k != drive or enter >= leave:
             continue
@@ -133,7 +135,7 @@ def adjoint_events(image, data, grid, lines, z, bin_of, tof, drive, begin, end):
     """Add all single lines of driving axis `drive` to slices [begin, end) of that axis."""
     weights = np.empty(tof[3].shape[1], _f32)
     for line in range(len(data)):
-        if data[line] != 0 and _line(grid, lines, line)[0] == drive:
+        if data[line] != 0 and line_across(grid, lines, line)[0] == drive:
             _event(True, image, data[line], grid, lines, z, bin_of, tof, line, begin, end, weights)
 
 
@@ -141,7 +143,7 @@ def adjoint_events(image, data, grid, lines, z, bin_of, tof, drive, begin, end):
 def _event(spread, image, value, grid, lines, z, bin_of, tof, line, begin, end, weights):
     """Take one line through slices [begin, end): collect from the image, or spread into it."""
     shape, size, origin = grid
-    k, k0, per_slice, a0, da, low, high, enter, leave, across = _line(grid, lines, line)
+    k, k0, per_slice, a0, da, low, high, enter, leave, across = line_across(grid, lines, line)
     z0, rise = (z[0][line] - origin[0]) / size[0], (z[1][line] - z[0][line]) / size[0]
     whole_length = np.sqrt(across**2 + (rise * size[0]) ** 2)
     length = whole_length * abs(per_slice)
@@ -172,28 +174,32 @@ def _event(spread, image, value, grid, lines, z, bin_of, tof, line, begin, end, 
 
 
 @_jit
-def _line(grid, lines, line):
-    """A line across z: driving axis, its start there, 1 / its steps, the other axis, its ends, slices, length in mm."""
+def line_across(grid, lines, line):
+    """A line across z: driving axis, its start there, 1 / its steps, the other axis, its ends, slices, length in mm.
+
+    Shared with the kernels of the GPU.
+    """
     shape, size, origin = grid
     y0, y1 = (lines[0][line, 0] - origin[1]) / size[1], (lines[1][line, 0] - origin[1]) / size[1]
     x0, x1 = (lines[0][line, 1] - origin[2]) / size[2], (lines[1][line, 1] - origin[2]) / size[2]
-    across = np.sqrt(((y1 - y0) * size[1]) ** 2 + ((x1 - x0) * size[2]) ** 2)
+    across = math.sqrt(((y1 - y0) * size[1]) ** 2 + ((x1 - x0) * size[2]) ** 2)
     k = 1 if abs(y1 - y0) >= abs(x1 - x0) else 2
     k0, k1, a, a1 = (y0, y1, x0, x1) if k == 1 else (x0, x1, y0, y1)
+    low, high = min(k0, k1), max(k0, k1)
+    if low == high:  # both ends are one point
+        return k, k0, 0.0, 0.0, 0.0, low, high, 0, 0, across
     per_slice = 1 / (k1 - k0)
     da = (a1 - a) * per_slice
-    low, high = min(k0, k1), max(k0, k1)
-    # Slice n reaches from n - 1/2 to n + 1/2.
-    enter, leave = max(np.floor(low + 0.5), 0.0), min(np.ceil(high + 0.5), float(shape[k]))
     # Near the grid: -1 < a < size.
     near = (shape[3 - k] + 1) / 2
     slope = da if abs(da) > 1e-12 else 1e-12
     middle = ((shape[3 - k] - 1) / 2 - (a - k0 * da)) / slope
-    enter = max(enter, np.floor(middle - near / abs(slope)))
-    leave = min(leave, np.ceil(middle + near / abs(slope)) + 1)
-    if not enter < leave:  # also if both ends are one point
+    # Slice n reaches from n - 1/2 to n + 1/2.
+    enter = max(low + 0.5, 0.0, middle - near / abs(slope))
+    leave = min(high + 0.5, float(shape[k]), middle + near / abs(slope) + 1)
+    if not enter < leave:
         return k, k0, 0.0, 0.0, 0.0, low, high, 0, 0, across
-    return k, k0, per_slice, a - k0 * da, da, low, high, int(enter), int(leave), across
+    return k, k0, per_slice, a - k0 * da, da, low, high, int(math.floor(enter)), int(math.ceil(leave)), across
 
 
 @_jit
@@ -273,13 +279,7 @@ def _add(sums, weight, values):
 def _tof_weights(distance, tof, weights):
     """Weights of the bins [first, last) for a point at this distance, mm, from the middle of its line."""
     bins, width, reach, table = tof
-    position = distance / width + (bins - 1) / 2
-    bin0, steps = int(np.floor(position)), len(table) - 1
-    place = (position - bin0) * steps
-    row = min(int(place), steps - 1)
-    f = _f32(place - row)
-    low, high = int(np.floor(position - reach)), int(np.ceil(position + reach)) + 1
-    offset = table.shape[1] // 2 - 1 - bin0
+    row, f, offset, low, high = tof_window(distance, bins, width, reach, table)
     first, last = max(low, 0), min(high, bins)
     total = _f32(0)
     for t in range(low, high):
@@ -291,3 +291,20 @@ def _tof_weights(distance, tof, weights):
     for t in range(first, last):
         weights[t - first] /= total
     return first, max(first, last)
+
+
+@_jit
+def tof_window(distance, bins, width, reach, table):
+    """Where in `table` a point at this distance, mm, from the middle of its line has its weights.
+
+    Shared with the kernels of the GPU.
+
+    Returns:
+        Row, place between it and the next, column of bin 0, and bins [low, high) within reach.
+    """
+    position = distance / width + (bins - 1) / 2
+    bin0, steps = int(math.floor(position)), table.shape[0] - 1
+    place = (position - bin0) * steps
+    row = min(int(place), steps - 1)
+    low, high = int(math.floor(position - reach)), int(math.ceil(position + reach)) + 1
+    return row, _f32(place - row), table.shape[1] // 2 - 1 - bin0, low, high
