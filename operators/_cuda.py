@@ -5,6 +5,7 @@ In numba's simulator (NUMBA_ENABLE_CUDASIM=1) the memory of the GPU is the CPU's
 
 from typing import Any
 
+import numpy as np
 import torch
 from numba import config, cuda
 from torch import Tensor
@@ -31,3 +32,16 @@ def launch(kernel: Any, threads: int, items: int, device: torch.device, *argumen
     with cuda.gpus[device.index]:
         stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
         kernel[blocks, THREADS, stream](*arguments)
+
+
+@cuda.jit(device=True)
+def take(images, p, inside):  # type: ignore[no-untyped-def]
+    """A voxel of flat images; outside of them there are zeros."""
+    return images[p] if inside else np.float32(0)
+
+
+@cuda.jit(device=True)
+def give(images, p, inside, value):  # type: ignore[no-untyped-def]
+    """The transpose of `take`, for threads that may meet in one voxel."""
+    if inside:
+        cuda.atomic.add(images, p, value)

@@ -23,7 +23,7 @@ from numba.cuda import libdevice
 from torch import Tensor
 
 from scoreinv.operators import _joseph
-from scoreinv.operators._cuda import array, launch
+from scoreinv.operators._cuda import array, give, launch, take
 
 _f32 = np.float32
 _device = cuda.jit(device=True)
@@ -99,13 +99,13 @@ def _march(spread, images, data, items, shape, size, origin, detector, points):
             if spread:
                 far = part * value * fb
                 near = part * value - far
-                _give(images, p, near_a and near_b, near - near * fa)
-                _give(images, p + sa, far_a and near_b, near * fa)
-                _give(images, p + sb, near_a and far_b, far - far * fa)
-                _give(images, p + sa + sb, far_a and far_b, far * fa)
+                give(images, p, near_a and near_b, near - near * fa)
+                give(images, p + sa, far_a and near_b, near * fa)
+                give(images, p + sb, near_a and far_b, far - far * fa)
+                give(images, p + sa + sb, far_a and far_b, far * fa)
             else:
-                near, next_a = _take(images, p, near_a and near_b), _take(images, p + sa, far_a and near_b)
-                far, next_b = _take(images, p + sb, near_a and far_b), _take(images, p + sa + sb, far_a and far_b)
+                near, next_a = take(images, p, near_a and near_b), take(images, p + sa, far_a and near_b)
+                far, next_b = take(images, p + sb, near_a and far_b), take(images, p + sa + sb, far_a and far_b)
                 near += fa * (next_a - near)
                 far += fa * (next_b - far)
                 total += part * (near + fb * (far - near))
@@ -125,16 +125,3 @@ def _end(side, points, view, i, j, size, origin, axis):
 def _stride(shape, axis):
     """How far on the next voxel along an axis lies."""
     return shape[1] * shape[2] if axis == 0 else (shape[2] if axis == 1 else 1)
-
-
-@_device
-def _take(images, p, inside):
-    """A voxel; outside the image there are zeros."""
-    return images[p] if inside else _f32(0)
-
-
-@_device
-def _give(images, p, inside, value):
-    """The transpose of `_take`."""
-    if inside:
-        cuda.atomic.add(images, p, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scoreinv.operators._devices import on_gpu
 from scoreinv.operators._threads import pieces, run
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.lines import Indices, LinesOfResponse
 from scoreinv.operators.tof import TOF
+
+log = logging.getLogger(__name__)
 
 _DRIVES = (1, 2)  # y and x
 STACKED = 256  # voxels along z of images that are taken together
@@ -25,43 +29,73 @@ _SAME = 1e-6  # mm; rises of one group differ by less
 
 
 class _Transform(LinearOperator):
-    """How both run their kernels. Both directions use `torch.get_num_threads()` threads."""
+    """How both run their kernels, where the data are. On the CPU they use `torch.get_num_threads()` threads."""
 
     volume: Volume
 
-    def __init__(self, volume: Volume, tof: TOF | None, rows: tuple[int, ...], out_shape: tuple[int, ...]) -> None:
-        super().__init__(volume.shape, out_shape, device="cpu")
+    def __init__(
+        self,
+        volume: Volume,
+        tof: TOF | None,
+        rows: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        device: torch.device | str | None,
+    ) -> None:
+        super().__init__(volume.shape, out_shape, device=device)
         self.volume, self.tof = volume, tof
         self._rows = rows
         # Plain tuples of fixed types, so that the kernels are compiled once for all scans.
         self._grid = (volume.shape, volume.voxel_size, tuple(float(position) for position in volume.first_voxel))
         table = np.zeros((2, 2), np.float32) if tof is None else tof.table()
         self._tof = (0, 1.0, 1.0, table) if tof is None else (tof.bins, tof.bin_width, tof.reach, table)
+        self._tables_on: dict[torch.device, tuple[Tensor, ...]] = {}
 
     @abstractmethod
     def _kernels(self) -> tuple[Any, Any, tuple[Any, ...]]:
         """Forward kernel, adjoint kernel, and the arguments between `grid` and the range of work."""
 
+    @abstractmethod
+    def _tables(self) -> tuple[NDArray[Any], ...]:
+        """What the kernels of a GPU take between `grid` and `tof`."""
+
+    @abstractmethod
+    def _run_on_gpu(self, spread: bool, images: Tensor, data: Tensor, *tables: Any) -> None:
+        """Add to the data, or to the images, on their device."""
+
     def _apply(self, x: Tensor) -> Tensor:
+        images = x.detach().reshape(-1, *self.in_shape).permute(0, 2, 3, 1).contiguous().flatten(1)
+        data = images.new_zeros(len(images), *self._rows)
+        if on_gpu(type(self).__name__, x.device):
+            self._run_on_gpu(False, images, data, *self._there(x.device))
+        else:
+            self._collect(images.numpy(), data.numpy())
+        return data.reshape(*x.shape[: x.ndim - 3], *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        batch = tuple(y.shape[: y.ndim - len(self.out_shape)])
+        data = y.detach().contiguous().reshape(math.prod(batch), *self._rows)
+        z, rows, columns = self.in_shape
+        images = data.new_zeros(len(data), rows * columns * z)
+        if on_gpu(type(self).__name__, y.device):
+            self._run_on_gpu(True, images, data, *self._there(y.device))
+        else:
+            self._spread(images.numpy(), data.numpy())
+        image = images.reshape(len(data), rows, columns, z).permute(0, 3, 1, 2)
+        return image.reshape(*batch, *self.in_shape).contiguous()
+
+    def _collect(self, images: Any, data: Any) -> None:
+        """Write the integrals, (items, *rows), of images (items, y * x * z), on the CPU."""
         forward, _, arguments = self._kernels()
-        batch = tuple(x.shape[: x.ndim - 3])
-        images = x.detach().reshape(-1, *self.in_shape).permute(0, 2, 3, 1).contiguous().numpy()
-        images = images.reshape(len(images), -1)
-        data = np.empty((len(images), *self._rows), dtype=np.float32)
 
         def collect(item: int, begin: int, end: int) -> None:
             forward(images[item], data[item], self._grid, *arguments, begin, end)
 
         chunks = pieces(self._rows[0], 16 * torch.get_num_threads())
         run(collect, [(item, *piece) for item in range(len(images)) for piece in chunks])
-        return torch.from_numpy(data).reshape(*batch, *self.out_shape)
 
-    def _adjoint(self, y: Tensor) -> Tensor:
+    def _spread(self, images: Any, data: Any) -> None:
+        """The transpose of `_collect`, added to images of zeros."""
         _, adjoint, arguments = self._kernels()
-        batch = tuple(y.shape[: y.ndim - len(self.out_shape)])
-        data = y.detach().contiguous().numpy().reshape(math.prod(batch), *self._rows)
-        z, rows, columns = self.in_shape
-        images = np.zeros((len(data), rows * columns * z), dtype=np.float32)
 
         def spread(item: int, drive: int, begin: int, end: int) -> None:
             adjoint(images[item], data[item], self._grid, *arguments, drive, begin, end)
@@ -71,8 +105,15 @@ class _Transform(LinearOperator):
         for drive in _DRIVES:
             slabs = pieces(self.in_shape[drive], 2 * torch.get_num_threads())
             run(spread, [(item, drive, *slab) for item in range(len(data)) for slab in slabs])
-        image = torch.from_numpy(images).reshape(len(data), rows, columns, z).permute(0, 3, 1, 2)
-        return image.reshape(*batch, *self.in_shape).contiguous()
+
+    def _there(self, device: torch.device) -> tuple[Any, ...]:
+        """Tables and time of flight on a GPU, moved once."""
+        if device not in self._tables_on:
+            log.debug("%s: numba-cuda kernels on %s", type(self).__name__, device)
+            arrays = (*self._tables(), self._tof[3])
+            self._tables_on[device] = tuple(torch.from_numpy(values).to(device) for values in arrays)
+        *tables, weights = self._tables_on[device]
+        return *tables, (*self._tof[:3], weights)
 
 
 @dataclass(frozen=True)
@@ -97,21 +138,33 @@ class LineTransform(_Transform):
     samples them coarsely, as on scanners longer than wide. Outside the grid the image is zero.
 
     Image (z, y, x) float32; integrals (radial, views, planes[, tof]) float32, unit of the image times mm. Both
-    directions run on the CPU, and to the last bit their results do not depend on the number of threads. They need
-    memory for one more copy of the image, and for no line. Flat images of a batch are stacked along z, so that a line
-    is followed once for many of them.
+    directions run where their argument is. On the CPU their results do not depend, to the last bit, on the number of
+    threads. On an NVIDIA GPU they are the same to rounding; the adjoint adds in no fixed order, so its last bits differ
+    from run to run. They need memory for one more copy of the image, and for no line. Flat images of a batch are
+    stacked along z on the CPU, so that a line is followed once for many of them.
 
     Args:
         lines: where the lines run.
         volume: the grid of the image.
         tof: time-of-flight bins; None for none.
+        device: the only one to work on, "cpu" or "cuda"; None means that of the argument.
+
+    Raises:
+        ImportError: for data on a GPU, without numba-cuda.
+        ValueError: for data on another device than CPU and GPU.
     """
 
-    def __init__(self, lines: LinesOfResponse | _Stack, volume: Volume, tof: TOF | None = None) -> None:
+    def __init__(
+        self,
+        lines: LinesOfResponse | _Stack,
+        volume: Volume,
+        tof: TOF | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
         radial, views, planes = lines.shape
         bins = 1 if tof is None else tof.bins
         out_shape = lines.shape if tof is None else (*lines.shape, bins)
-        super().__init__(volume, tof, (radial * views, planes * bins), out_shape)
+        super().__init__(volume, tof, (radial * views, planes * bins), out_shape, device)
         self.lines = lines
         across = tuple(_frozen(ends.reshape(-1, 2)) for ends in lines.ends)
         self._arguments = (across, _groups(*lines.z, volume), self._tof)
@@ -121,6 +174,14 @@ class LineTransform(_Transform):
         from scoreinv.operators import _lors
 
         return _lors.forward, _lors.adjoint, self._arguments
+
+    def _tables(self) -> tuple[NDArray[Any], ...]:
+        return np.stack(self._arguments[0]), np.stack(self.lines.z)
+
+    def _run_on_gpu(self, spread: bool, images: Tensor, data: Tensor, *tables: Any) -> None:
+        from scoreinv.operators import _lors_cuda
+
+        _lors_cuda.sinogram(spread, images, data, self._grid, *tables)
 
     @cached_property
     def _pitch(self) -> int:
@@ -143,7 +204,7 @@ class LineTransform(_Transform):
 
     def _apply(self, x: Tensor) -> Tensor:
         batch, together = tuple(x.shape[:-3]), max(1, STACKED // self._pitch)
-        if math.prod(batch) == 1 or together == 1:
+        if math.prod(batch) == 1 or together == 1 or x.device.type != "cpu":
             return super()._apply(x)
         parts = []
         for images in x.detach().reshape(-1, *self.in_shape).split(together):
@@ -156,7 +217,7 @@ class LineTransform(_Transform):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         batch, together = tuple(y.shape[: y.ndim - len(self.out_shape)]), max(1, STACKED // self._pitch)
-        if math.prod(batch) == 1 or together == 1:
+        if math.prod(batch) == 1 or together == 1 or y.device.type != "cpu":
             return super()._adjoint(y)
         parts = []
         for data in y.detach().reshape(-1, *self.out_shape).split(together):
@@ -176,13 +237,19 @@ class EventTransform(_Transform):
         volume: the grid of the image.
         bins: radial bin, view and plane of every event, and the time-of-flight bin if there are any; each (events,).
         tof: time-of-flight bins; None for none.
+        device: as of `LineTransform`.
     """
 
     def __init__(
-        self, lines: LinesOfResponse, volume: Volume, bins: tuple[Indices, ...], tof: TOF | None = None
+        self,
+        lines: LinesOfResponse,
+        volume: Volume,
+        bins: tuple[Indices, ...],
+        tof: TOF | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
         events = len(bins[0])
-        super().__init__(volume, tof, (events,), (events,))
+        super().__init__(volume, tof, (events,), (events,), device)
         first, second = lines.points(*bins[:3])
         across = tuple(_frozen(points[:, 1:]) for points in (first, second))
         along = tuple(_frozen(points[:, 0]) for points in (first, second))
@@ -193,6 +260,15 @@ class EventTransform(_Transform):
         from scoreinv.operators import _lors
 
         return _lors.forward_events, _lors.adjoint_events, self._arguments
+
+    def _tables(self) -> tuple[NDArray[Any], ...]:
+        across, along, bin_of, _ = self._arguments
+        return np.stack(across), np.stack(along), np.array(bin_of)
+
+    def _run_on_gpu(self, spread: bool, images: Tensor, data: Tensor, *tables: Any) -> None:
+        from scoreinv.operators import _lors_cuda
+
+        _lors_cuda.events(spread, images, data, self._grid, *tables)
 
 
 def _groups(first: NDArray[np.float64], second: NDArray[np.float64], volume: Volume) -> tuple[Any, ...]:

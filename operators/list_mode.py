@@ -26,8 +26,8 @@ class ListModePET(LinearOperator):
     do not see it: `solve` takes events with guidance `MAPEM` only.
 
     Args:
-        operator: of the sinogram that the events would be sorted into. Line integrals are numba's, whatever its
-            backend.
+        operator: of the sinogram that the events would be sorted into. Line integrals are numba's, on the CPU or a GPU
+            where the data are, whatever its backend.
         events: (events, 3) whole numbers: radial bin, view and plane; with time of flight (events, 4), its bin last.
 
     Raises:
@@ -41,29 +41,28 @@ class ListModePET(LinearOperator):
 
     def __init__(self, operator: PET, events: Tensor) -> None:
         check_events("ListModePET", events, operator.out_shape)
-        super().__init__(operator.in_shape, (len(events),), device="cpu")
+        super().__init__(operator.in_shape, (len(events),), device=operator.device)
         self.operator, self.volume, self.events = operator, operator.volume, events
         self._share = 1
+        self._sensitivity_on: dict[torch.device, Tensor] = {}  # shared with all subsets
 
     @cached_property
     def _factors(self) -> Tensor:
-        radial, view, plane = self.events[:, :3].long().unbind(1)
+        radial, view, plane = self.events[:, :3].cpu().long().unbind(1)
         return self.operator.factors[radial, view, plane]
 
-    @cached_property
-    def _whole_sensitivity(self) -> Tensor:
-        return self.operator.sensitivity()
-
     def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
-        """(z, y, x): that of the whole operator, computed once; of a subset of events its share."""
-        return self._whole_sensitivity / self._share
+        """(z, y, x): that of the whole operator, computed once on a device; of a subset of events its share."""
+        device = self.device or torch.device(device or "cpu")
+        if device not in self._sensitivity_on:
+            self._sensitivity_on[device] = self.operator.sensitivity(device)
+        return self._sensitivity_on[device] / self._share
 
     def subset(self, i: int, n: int) -> ListModePET:
         """The operator of events i, i + n, i + 2n, ..., with 1 / n of the sensitivity."""
         if not 0 <= i < n <= max(1, len(self.events)):
             raise ValueError(f"ListModePET: subset {i} of {n}; expected 0 <= i < n <= {len(self.events)} events")
         part = copy.copy(self)
-        part._whole_sensitivity = self._whole_sensitivity
         part._factors = self._factors[i::n]
         part.events = self.events[i::n]
         part.out_shape = (len(part.events),)
@@ -74,10 +73,10 @@ class ListModePET(LinearOperator):
     def _apply(self, x: Tensor) -> Tensor:
         blurred = x if self.operator.blur is None else self.operator.blur.forward(x)
         parts = [self._transform(begin).forward(blurred) for begin in range(0, len(self.events), _EVENTS)]
-        return self._factors * torch.cat(parts, -1) if parts else x.new_zeros(*x.shape[:-3], 0)
+        return self._factors.to(x.device) * torch.cat(parts, -1) if parts else x.new_zeros(*x.shape[:-3], 0)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        scaled = self._factors * y
+        scaled = self._factors.to(y.device) * y
         x = y.new_zeros(*y.shape[:-1], *self.in_shape)
         for begin in range(0, len(self.events), _EVENTS):
             x += self._transform(begin).adjoint(scaled[..., begin : begin + _EVENTS])
@@ -85,5 +84,5 @@ class ListModePET(LinearOperator):
 
     def _transform(self, begin: int) -> EventTransform:
         """The line integrals of the events from `begin` on."""
-        bins = tuple(column.numpy() for column in self.events[begin : begin + _EVENTS].long().unbind(1))
-        return EventTransform(self.operator.lines, self.volume, bins, self.operator.tof)
+        bins = tuple(column.numpy() for column in self.events[begin : begin + _EVENTS].cpu().long().unbind(1))
+        return EventTransform(self.operator.lines, self.volume, bins, self.operator.tof, self.device)

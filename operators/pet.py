@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from scoreinv.operators._devices import DEVICES, device_of
 from scoreinv.operators.blur import GaussianBlur
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.line_transform import LineTransform
@@ -18,7 +19,7 @@ from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.scanner import PETScanner, Sinogram
 from scoreinv.operators.tof import TOF
 
-_BACKENDS = ("auto", "numba", "parallelproj")
+_BACKENDS = (*DEVICES, "parallelproj")
 _DENSEST_BODY = 0.03  # 1/mm at 511 keV; bone has 0.017, and water 0.0096 or, in 1/cm, 0.096
 _ELEMENTS = 1 << 24  # of measurements at a time for the sensitivity
 
@@ -40,11 +41,13 @@ class PET(LinearOperator):
             sinograms with a span, the mean over the pairs of a plane.
         resolution_fwhm: of G, mm; one number, or (z, y, x); None for none.
         tof: time-of-flight bins; None for none.
-        backend: what computes the line integrals: "numba" on the CPU, which "auto" means, or "parallelproj".
+        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
+            where the data are, or "parallelproj".
         sinogram: which pairs of crystals are lines; all by default.
 
     Raises:
-        ImportError: for backend "parallelproj" without it.
+        ImportError: for backend "parallelproj" without it, or on a GPU without numba-cuda.
+        RuntimeError: for backend "cuda" without a GPU.
         TypeError: if attenuation or normalisation are not float32, or tof is no `TOF`.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
             negative, NaN or Inf, a normalisation without a line, a mu-map that can only be in 1/cm, or time-of-flight
@@ -88,21 +91,21 @@ class PET(LinearOperator):
 
     @cached_property
     def factors(self) -> Tensor:
-        """m n a of every line, (radial, views, planes)."""
+        """m n a of every line, (radial, views, planes), on the CPU."""
         factors = self.lines.multiplicity
         if self.normalisation is not None:
-            factors = factors * self.normalisation
+            factors = factors * self.normalisation.cpu()
         if self.attenuation is not None:
             factors = factors * self.transmission
         return factors.expand(self.lines.shape)
 
     @cached_property
     def transmission(self) -> Tensor:
-        """a = exp(-P mu) of every line, (radial, views, planes); 1 without attenuation."""
+        """a = exp(-P mu) of every line, (radial, views, planes), on the CPU; 1 without attenuation."""
         if self.attenuation is None:
             return torch.ones(()).expand(self.lines.shape)
         integrals = self._transform if self.tof is None else _transform(self.lines, self.volume, None, self.backend)
-        return torch.exp(-integrals.forward(self.attenuation))
+        return torch.exp(-integrals.forward(self.attenuation.to(self.device or self.attenuation.device))).cpu()
 
     def normalised(self, normalisation: Tensor) -> PET:
         """The same operator with other efficiencies n; line integrals of the mu-map are not taken again.
@@ -165,7 +168,7 @@ def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend:
         from scoreinv.operators._parallelproj import ParallelprojTransform
 
         return ParallelprojTransform(lines, volume, tof)
-    return LineTransform(lines, volume, tof)
+    return LineTransform(lines, volume, tof, device_of("PET", backend))
 
 
 def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:

@@ -1,27 +1,20 @@
-"""The ray transform's kernels for a GPU: on one where there is one, and always in numba's simulator, at tiny sizes.
-
-The simulator must be chosen before numba is imported, so this file runs itself once more in a process of its own. There
-the GPU's memory is the CPU's, and `RayTransform` is told that its data are on a GPU.
-"""
-
-import importlib.util
-import operator
-import os
-import subprocess
-import sys
-from types import SimpleNamespace
+"""The ray transform's kernels for a GPU, against those of the CPU."""
 
 import numpy as np
 import pytest
 import torch
+from simulated_gpu import (
+    OnGPU,
+    assert_same,
+    compiled,
+    needs_compiler,
+    needs_gpu,
+    run_in_simulator,
+    starts_simulator,
+)
 
 from scoreinv.operators import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.rays import RayTransform
-
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-DEVICE = "cpu" if SIMULATED else "cuda"
-AT_HAND = SIMULATED or (torch.cuda.is_available() and importlib.util.find_spec("numba_cuda") is not None)
-needs_gpu = pytest.mark.skipif(not AT_HAND, reason="needs a GPU and numba-cuda, or numba's simulator")
 
 ANGLES = np.array([0.3, 1.9, 3.6, 5.2])
 VOLUMES = {
@@ -45,144 +38,103 @@ SCANS = {
 }
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    """Makes of a transform one whose kernels are the GPU's, and whose arguments and results are on the CPU."""
-    if SIMULATED:
-        from numba.cuda import libdevice
-
-        monkeypatch.setattr(libdevice, "dmul_rn", operator.mul)  # which the simulator lacks
-
-    class OnGPU:
-        def __init__(self, transform):
-            self.transform = transform
-
-        def __call__(self, x):
-            return self.there(self.transform, x)
-
-        def adjoint(self, y):
-            return self.there(self.transform.adjoint, y)
-
-        @staticmethod
-        def there(function, tensor):
-            with monkeypatch.context() as patch:
-                if SIMULATED:
-                    patch.setattr("scoreinv.operators.rays.on_gpu", lambda name, device: True)
-                result = function(tensor.to(DEVICE))
-            assert result.device.type == DEVICE
-            return result.cpu()
-
-    return OnGPU
-
-
 def random(shape, seed=0):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) - 0.3
 
 
-def assert_same(got, wanted):
-    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=2e-6 * float(wanted.abs().max()))
-
-
-@pytest.mark.skipif(SIMULATED, reason="runs the simulator")
+@starts_simulator
 def test_all_of_this_in_the_simulator():
-    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_in_simulator(__file__)
 
 
-@pytest.mark.skipif(SIMULATED or importlib.util.find_spec("numba_cuda") is None, reason="needs numba-cuda")
-def test_kernels_compile_without_a_gpu(monkeypatch):
-    from numba import cuda, types
+@needs_compiler
+def test_kernel_compiles_for_a_gpu():
+    from numba import types
 
     from scoreinv.operators import _joseph_cuda
 
-    ampere = (8, 0)
-    present = SimpleNamespace(compute_capability=ampere)
-    monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: present)
     flat, three = types.float32[::1], types.UniTuple(types.float64, 3)
     shape, detector = types.UniTuple(types.int64, 3), types.UniTuple(types.int64, 2)
     arguments = (types.boolean, flat, flat, types.int64, shape, three, three, detector, types.float64[:, :, ::1])
-    code, _ = cuda.compile_ptx(_joseph_cuda._march.py_func, types.void(*arguments), cc=ampere)
-    assert code.count(".global.add.f32") == 4
+    assert compiled(_joseph_cuda._march, *arguments).count(".global.add.f32") == 4
 
 
 @needs_gpu
 @pytest.mark.parametrize("volume", VOLUMES.values(), ids=VOLUMES.keys())
 @pytest.mark.parametrize("rays", SCANS.values(), ids=SCANS.keys())
-def test_values_are_those_of_the_cpu(gpu, rays, volume):
+def test_values_are_those_of_the_cpu(rays, volume):
     transform = RayTransform(rays(volume), volume)
     x, y = random(transform.in_shape), random(transform.out_shape, 1)
     assert transform(x).count_nonzero()
-    assert_same(gpu(transform)(x), transform(x))
-    assert_same(gpu(transform).adjoint(y), transform.adjoint(y))
+    assert_same(OnGPU(transform)(x), transform(x))
+    assert_same(OnGPU(transform).adjoint(y), transform.adjoint(y))
 
 
 @needs_gpu
 @pytest.mark.parametrize("rays", SCANS.values(), ids=SCANS.keys())
-def test_adjoint_identity(gpu, rays):
+def test_adjoint_identity(rays):
     volume = VOLUMES["off centre"]
     transform = RayTransform(rays(volume), volume)
     x, y = random(transform.in_shape, 2), random(transform.out_shape, 3)
-    Ax, ATy = gpu(transform)(x).double(), gpu(transform).adjoint(y).double()
+    Ax, ATy = OnGPU(transform)(x).double(), OnGPU(transform).adjoint(y).double()
     assert abs((Ax * y).sum() - (x * ATy).sum()) < 1e-6 * Ax.norm() * y.double().norm()
 
 
 @needs_gpu
-def test_parallel_rays_at_45_degrees_have_the_driving_axis_of_the_cpu(gpu):
+def test_parallel_rays_at_45_degrees_have_the_driving_axis_of_the_cpu():
     volume = Volume((2, 12, 12), (2.0, 1.3, 1.3))
     angles = np.pi / 4 + np.arange(4) * np.pi / 2
     scan = ParallelBeamGeometry.circular((2, 12), (1.1, 0.77), angles, (0.3, 0.1))
     transform = RayTransform(scan.rays(volume), volume)
     x = random(volume.shape)
-    assert_same(gpu(transform)(x), transform(x))
+    assert_same(OnGPU(transform)(x), transform(x))
 
 
 @needs_gpu
-def test_a_batch_is_its_images_one_by_one_however_many_a_launch_takes(gpu, monkeypatch):
+def test_a_batch_is_its_images_one_by_one_however_many_a_launch_takes(monkeypatch):
     from scoreinv.operators import _cuda
 
     monkeypatch.setattr(_cuda, "MOST", 2)
     volume = VOLUMES["anisotropic"]
     transform = RayTransform(SCANS["cone"](volume), volume)
     x, y = random((1, 3, *transform.in_shape)), random((1, 3, *transform.out_shape), 1)
-    Ax, ATy = gpu(transform)(x), gpu(transform).adjoint(y)
+    Ax, ATy = OnGPU(transform)(x), OnGPU(transform).adjoint(y)
     for item in np.ndindex(1, 3):
         assert_same(Ax[item], transform(x[item]))
         assert_same(ATy[item], transform.adjoint(y[item]))
-    assert gpu(transform)(x[:0]).shape == (0, 3, *transform.out_shape)
+    assert OnGPU(transform)(x[:0]).shape == (0, 3, *transform.out_shape)
 
 
 @needs_gpu
-def test_non_contiguous_data_equal_their_copy(gpu):
+def test_non_contiguous_data_equal_their_copy():
     volume = Volume((6, 6, 6), (2.0, 2.0, 2.0))
     transform = RayTransform(arbitrary(40), volume)
     x, y = random(volume.shape).permute(2, 0, 1), random((*transform.out_shape, 2))[..., 0]
-    assert_same(gpu(transform)(x), transform(x))
-    assert_same(gpu(transform).adjoint(y), transform.adjoint(y))
+    assert_same(OnGPU(transform)(x), transform(x))
+    assert_same(OnGPU(transform).adjoint(y), transform.adjoint(y))
 
 
 @needs_gpu
-def test_views_together_equal_views_one_by_one(gpu):
+def test_views_together_equal_views_one_by_one():
     volume = VOLUMES["anisotropic"]
     transform = RayTransform(SCANS["half fan"](volume), volume)
     x = random(volume.shape)
-    alone = torch.cat([gpu(transform.subset(i, 4))(x) for i in range(4)])
-    assert_same(alone, gpu(transform)(x))
+    alone = torch.cat([OnGPU(transform.subset(i, 4))(x) for i in range(4)])
+    assert_same(alone, OnGPU(transform)(x))
 
 
 @needs_gpu
-def test_rays_that_miss_or_have_no_length_give_zero(gpu):
+def test_rays_that_miss_or_have_no_length_give_zero():
     volume = Volume((6, 6, 6), (2.0, 2.0, 2.0))
     start = [[0.0, 100.0, -50.0], [-90.0, 0.0, 0.0], [3.0, 1.0, 2.0], [7.1, 0.0, -60.0]]
     end = [[0.0, 100.0, 50.0], [-30.0, 5.0, 5.0], [3.0, 1.0, 2.0], [7.1, 0.0, 60.0]]
     transform = RayTransform(Rays.between(start, end), volume)
-    assert torch.count_nonzero(gpu(transform)(torch.ones(volume.shape))) == 0
-    assert torch.count_nonzero(gpu(transform).adjoint(torch.ones(transform.out_shape))) == 0
+    assert torch.count_nonzero(OnGPU(transform)(torch.ones(volume.shape))) == 0
+    assert torch.count_nonzero(OnGPU(transform).adjoint(torch.ones(transform.out_shape))) == 0
 
 
 @needs_gpu
-def test_gradient_is_the_adjoint(gpu):
+def test_gradient_is_the_adjoint():
     volume = VOLUMES["one slice"]
     transform = RayTransform(SCANS["parallel"](volume), volume)
     y = random(transform.out_shape, 1)
@@ -192,4 +144,4 @@ def test_gradient_is_the_adjoint(gpu):
         (transform(x) * y.to(x.device)).sum().backward()
         return x.grad
 
-    assert_same(gpu.there(gradient, random(volume.shape)), transform.adjoint(y))
+    assert_same(OnGPU.there(gradient, random(volume.shape)), transform.adjoint(y))

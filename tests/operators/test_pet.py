@@ -318,8 +318,21 @@ def test_backend_parallelproj_agrees(tof):
 
 
 def test_backends_are_named_in_the_error():
-    with pytest.raises(ValueError, match="backend is 'cuda', expected one of 'auto', 'numba', 'parallelproj'"):
+    with pytest.raises(ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda', 'parallelproj'"):
+        full(backend="tigre")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_backend_cuda_without_a_gpu_says_what_runs_here():
+    with pytest.raises(RuntimeError, match=r"PET: backend 'cuda' needs an NVIDIA GPU.*'numba' runs on the CPU"):
         full(backend="cuda")
+
+
+def test_data_on_a_device_without_kernels_are_refused():
+    events = torch.zeros(3, 3, dtype=torch.int64)
+    for operator in (full(), ListModePET(full(), events)):
+        with pytest.raises(ValueError, match=r"data are on meta, expected cpu or cuda; move them with .to\('cpu'\)"):
+            operator.forward(torch.zeros(VOLUME.shape, device="meta"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("parallelproj_core") is not None, reason="parallelproj is there")
