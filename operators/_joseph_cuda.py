@@ -9,8 +9,8 @@ needs no memory beyond its output.
 * Positions are computed in double precision, as on the CPU, so that a step has the same cell and the same weights. End
   points are multiplied without the fused multiply-add that the compiler would choose: where two axes tie to the last
   bit, as for all parallel rays at 45 degrees, the driving axis is that of the CPU.
-* In the adjoint rays that cross the same voxel collide. Each step adds to its four voxels with atomic operations, four
-  for every one that the forward direction reads, and the order of these sums is not fixed: the last bits of a
+* In the adjoint rays that cross the same voxel collide. Each step adds to its four voxels with atomic operations, one
+  for each voxel that the forward direction reads, and the order of these sums is not fixed: the last bits of a
   back-projection differ from run to run, unlike on the CPU.
 """
 
