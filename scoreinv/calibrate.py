@@ -18,6 +18,7 @@ from scoreinv.io import atomic_path
 from scoreinv.posterior import stacked
 from scoreinv.priors import Prior, load_prior
 from scoreinv.priors.storage import BUNDLED, prior_folder
+from scoreinv.report import coverage_curves, curves
 from scoreinv.run import posterior
 from scoreinv.samples import SampleStore
 from scoreinv.uncertainty import Calibration, Observed, observe, patient
@@ -62,6 +63,7 @@ def calibrate(
     parts = observed[: settings.calibration], observed[settings.calibration :]
     found = Calibration.learn(*parts, about, first.sampling.samples)
     found.save(out / "calibration.json")
+    coverage_curves(out / "coverage.png", curves(out / "calibration.json", settings.name))
     say(summary(found))
     if stored:
         found.save(path_beside(folder, about))
@@ -81,7 +83,7 @@ def summary(found: Calibration) -> str:
     at = found.levels.index(0.9)
     lines = [
         f"{name}: 90 % intervals cover {part.coverage[at]:.1%} +- {part.standard_error:.1%} of {found.cases['test']} "
-        f"held-out cases, calibration error {part.calibration_error:.3f}, width {part.sharpness:.4g}"
+        f"held-out cases, calibration error {part.calibration_error:.3f}, width {part.sharpness:.4g} (of the image)"
         for name, part in (("before", found.before), ("after", found.after))
     ]
     return "\n".join(

@@ -191,6 +191,7 @@ def reconstruct(
     result.save(out / name, case.placed, samples)
     if known is not None:
         known.save(out / name / "calibration.json")
+        log.info("%s: its intervals are calibrated by %d cases", name, known.cases["calibration"])
     return result.mean
 
 

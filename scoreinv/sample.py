@@ -91,10 +91,12 @@ def summary(statistics: dict[str, Any]) -> str:
     """The numbers in words."""
     unit, level = statistics["unit"], f"{statistics['level']:.0%}"
     chi = torch.tensor(statistics["chi_square"])
-    spread = "calibrated, but for those of regions" if statistics["spread"] == "calibrated" else "uncalibrated"
+    spread = "uncalibrated"
+    if statistics["spread"] == "calibrated":
+        spread = f"calibrated by {statistics['cases']['calibration']} cases, but for those of regions"
     lines = [
-        f"{statistics['samples']} samples; chi-square {float(chi.mean()):.3f} +- {float(chi.std()):.3f} (1: data are "
-        f"missed by their noise); intervals are {spread}"
+        f"{statistics['samples']} samples; chi-square {float(chi.mean()):.3f} +- {float(chi.std()):.3f} (1 where "
+        f"data are missed by their noise alone); intervals are {spread}"
     ]
     lines += [
         f"{name}: {each['mean']:.4g} {unit}, {level} within [{each['low']:.4g}, {each['high']:.4g}]"
@@ -139,7 +141,8 @@ class _Study:
 
     def difference(self, values: Tensor) -> Tensor:
         """A spread or an error in the unit that people read, any shape."""
-        return self.case.scale.read(values) - self.case.scale.read(torch.zeros(1))
+        read = self.case.scale.read
+        return values.sign() * (read(values.abs()) - read(torch.zeros(1)))
 
 
 def _study(settings: SampleSettings, run: RunSettings) -> _Study:
@@ -164,15 +167,35 @@ def _mask(name: str, region: Region, grid: Image) -> Tensor:
         assert region.centre is not None
         assert region.radius is not None
         mask = ball(grid, region.centre, region.radius)
-    else:
-        found = read_image(region.file).data.real
-        mask = found != 0 if region.label is None else found == region.label
-    if mask.shape != grid.data.shape or not bool(mask.any()):
-        raise ValueError(
-            f"{name}: mask has shape {tuple(mask.shape)} and {int(mask.sum())} voxels inside, expected "
-            f"{tuple(grid.data.shape)} and at least 1; draw it on an image of the results"
-        )
+        if not bool(mask.any()):
+            raise ValueError(
+                f"{name}: no voxel lies within {region.radius:g} mm of {region.centre}, expected a place (S, P, L) in "
+                f"the image, which reaches from {_corner(grid, 0)} to {_corner(grid, 1)} mm"
+            )
+        return mask
+    found = read_image(region.file)
+    _check_place(f"{name}.file: {region.file}", found, grid)
+    mask = found.data.real != 0 if region.label is None else found.data.real == region.label
+    if not bool(mask.any()):
+        raise ValueError(f"{name}: {region.file} holds no voxel of the region; check file and label")
     return mask
+
+
+def _corner(grid: Image, end: int) -> tuple[float, ...]:
+    """World position of the first or last voxel, mm."""
+    last = (np.array(grid.data.shape) - 1) * grid.voxel_size
+    return tuple(np.round(np.array(grid.origin) + end * (grid.direction @ last), 1).tolist())
+
+
+def _check_place(what: str, found: Image, grid: Image) -> None:
+    """That an image lies voxel by voxel where results do."""
+    same = found.data.shape == grid.data.shape
+    corners = [np.subtract(_corner(found, end), _corner(grid, end)) for end in (0, 1)]
+    if not same or float(np.abs(corners).max()) > 0.5 * min(grid.voxel_size):
+        raise ValueError(
+            f"{what} has shape {tuple(found.data.shape)} from {_corner(found, 0)} to {_corner(found, 1)} mm, expected "
+            f"{tuple(grid.data.shape)} from {_corner(grid, 0)} to {_corner(grid, 1)}; draw it on a result"
+        )
 
 
 def _counted(study: _Study, store: SampleStore | None, path: Path, progress: bool) -> Tally:
@@ -232,6 +255,7 @@ def _statistics(study: _Study, tally: Tally, result: Reconstruction, known: Cali
         "level": settings.level,
         "factor": factor(settings.level, tally.count) if known is None else known.factor(settings.level),
         "spread": "uncalibrated" if known is None else "calibrated",
+        "cases": None if known is None else known.cases,
         "unit": study.case.scale.unit,
         "residual": result.residual,
         "chi_square": [row["chi_square"] for row in tally.rows],
@@ -287,10 +311,17 @@ def _maps(
         shown |= {f"{name}_std": placed(getattr(tally, name).std.float()) for name in ("measured", "unmeasured")}
         parts = problem.operator, problem.measurements, problem.likelihood, result.mean
         false = hallucination(*parts, study.case.reference, settings.null_space)
-        shown["contradiction"] = placed(false.measured)
+        shown["contradiction"] = placed(_along(result.mean, false.measured))
         if false.unmeasured is not None:
-            shown["hallucination"] = placed(false.unmeasured)
+            shown["hallucination"] = placed(_along(result.mean, false.unmeasured))
     return shown
+
+
+def _along(image: Tensor, change: Tensor) -> Tensor:
+    """How much a small change makes of the magnitude of a complex image; of a real one the change itself."""
+    if not image.is_complex():
+        return change
+    return (change * image.conj()).real / image.abs().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _quantiles(store: SampleStore, count: int, levels: tuple[float, ...], like: Tensor) -> Tensor:
@@ -307,7 +338,13 @@ def _panels(study: _Study, result: Reconstruction, shown: dict[str, Image]) -> l
     """What `maps.png` shows of them, in the unit that people read."""
     scale = study.case.scale
     low, high = scale.window
-    panels = [Panel("mean", study.read(result.mean), low, high, scale.colours, scale.unit)]
+    known = "uncalibrated" if result.calibration is None else "calibrated"
+    names = {"width": f"{study.settings.level:.0%} intervals, width,\n{known}"}
+    std = study.difference(study.placed(result.std).data)
+    panels = [
+        Panel("mean", study.read(result.mean), low, high, scale.colours, scale.unit),
+        Panel("std of samples", std, 0.0, _nearly_all(std), "magma", scale.unit),
+    ]
     for name, image in shown.items():
         if name.startswith("above_"):
             panels.append(Panel(f"P({name.replace('_', ' ')})", image.data, 0.0, 1.0, "viridis", ""))
@@ -317,7 +354,8 @@ def _panels(study: _Study, result: Reconstruction, shown: dict[str, Image]) -> l
             panels.append(Panel(name, study.difference(image.data), -scale.error, scale.error, "RdBu_r", scale.unit))
         else:
             values = study.difference(image.data)
-            panels.append(Panel(name.replace("_", " "), values, 0.0, _nearly_all(values), "magma", scale.unit))
+            title = names.get(name, name.replace("_", " "))
+            panels.append(Panel(title, values, 0.0, _nearly_all(values), "magma", scale.unit))
     return panels
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 from scoreinv.samplers import METHODS
 from scoreinv.training.settings import Section
 
+log = logging.getLogger("scoreinv")
 # The name of a folder, which stays where it is put.
 NAME = r"^\w[\w.+-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -118,3 +120,8 @@ def check_one_sampler(run: RunSettings) -> None:
         raise ValueError(f"run.methods: {list(run.methods)}, expected one sampler such as dds")
     if run.sampling.samples < 2:
         raise ValueError(f"run.sampling.samples: {run.sampling.samples}, expected at least 2; one has no spread")
+    if (run.sampling.split or getattr(METHODS[run.methods[0]].stepper, "split", None)) == "dds":
+        log.warning(
+            "%s comes near the mean of the posterior and hardly spreads; for uncertainty take dds or dps, split ddim",
+            run.methods[0],
+        )

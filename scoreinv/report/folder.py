@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import shlex
@@ -70,7 +71,9 @@ def read_run(folder: Path) -> dict[str, Any]:
         "command": shlex.join(["scoreinv", command, f"{folder}/config.yaml", "--out", f"{folder}-again"]),
         "metrics": metrics,
         "convergence": {m: _convergence(folder / m / "reconstruction.json", r) for m, r in records.items()},
-        "spread": {method: str(record.get("spread", "uncalibrated")) for method, record in records.items()},
+        "spread": {method: _claim(record) for method, record in records.items()},
+        "maps": {m: _picture(path) for m in images if (path := folder / m / "maps.png").is_file()},
+        "statistics": {m: _rows(path) for m in images if (path := folder / m / "statistics.json").is_file()},
         "coverage": _coverages(folder, list(images)),
         "versions": _versions(records),
     }
@@ -143,6 +146,29 @@ def _image_of(folder: Path, method: str) -> Path | None:
 def _spread(folder: Path) -> Tensor | None:
     path = folder / "std.nii.gz"
     return read_image(path).data if path.is_file() else None
+
+
+def _claim(record: dict[str, Any]) -> str:
+    """What a spread is: the std of the samples, of which intervals are so many, by theory or by calibration."""
+    found = record.get("calibration")
+    if record.get("spread", "uncalibrated") != "calibrated" or not isinstance(found, dict):
+        return "std of the samples, uncalibrated"
+    cases = found.get("cases", {}).get("calibration", "?")
+    return f"std of the samples; calibrated by {cases} cases, 90 % intervals are +- {found.get('factor_90', 0):.2f} std"
+
+
+def _picture(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Regions and contrasts of `statistics.json`, as name, mean and interval."""
+    tree = _mapping(path, _json(path))
+    unit, rows = str(tree.get("unit", "")), []
+    for name, each in (tree.get("regions", {}) | tree.get("contrasts", {})).items():
+        low, high = f"{each['low']:.4g}", f"{each['high']:.4g}"
+        rows.append([str(name), f"{each['mean']:.4g} {unit}", f"{each['level']:.0%} within {low} to {high}"])
+    return rows
 
 
 def _tilt(image: Image) -> float:

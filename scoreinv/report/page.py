@@ -34,9 +34,12 @@ def report(folder: Path, out: Path | None = None) -> Path:
 
     Raises:
         FileNotFoundError: if the folder is not there, or holds neither a run nor a batch.
-        ValueError: if a file in it is damaged.
+        ValueError: if a file in it is damaged, or it is of a calibration or of lesions, which have a picture already.
     """
     folder, target = Path(folder), Path(out or folder)
+    for found, picture in (("calibration.json", "coverage.png"), ("lesion.json", "lesion.png")):
+        if (folder / found).is_file():
+            raise ValueError(f"{folder}: holds {found}, expected a run or a batch; look at {folder / picture}")
     if (folder / "summary.json").is_file():
         for case in sorted(path.parent for path in folder.glob("*/metrics.json")):
             report(case, None if out is None else target / case.name)

@@ -12,6 +12,7 @@ from scoreinv import cli
 from scoreinv.config import ConfigError, load_calibration, resolve
 from scoreinv.config.ct import CTSettings
 from scoreinv.priors.storage import prior_folder
+from scoreinv.report import report
 from scoreinv.run import run
 from scoreinv.uncertainty import Calibration
 
@@ -54,6 +55,9 @@ def test_results_of_the_acquisition_are_labelled_calibrated_and_others_are_not(c
     assert "before: 90 % intervals cover" in output
     found = Calibration.load(tmp_path / "out" / "calibration.json")
     assert found.cases == {"calibration": 2, "test": 2}
+    assert (tmp_path / "out" / "coverage.png").stat().st_size > 5000
+    with pytest.raises(ValueError, match=r"look at .*coverage\.png"):
+        report(tmp_path / "out")
     label = saved_label(config, tmp_path / "same", "input.phantom.seed=3", "sampling.seed=5")
     assert label == ("calibrated", found.label())
     assert Calibration.load(tmp_path / "same" / "dds" / "calibration.json") == found

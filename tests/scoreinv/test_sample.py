@@ -155,11 +155,22 @@ def test_complex_images_are_read_by_their_magnitudes(config, tmp_path):
 def test_a_mask_picks_its_region(config, tmp_path):
     data = torch.zeros(2, 16, 16)
     data[:, 4:8, 4:8] = 2
-    write_image(tmp_path / "mask.nii.gz", Image(data, (24.0, 24.0, 24.0)))
+    write_image(tmp_path / "mask.nii.gz", Image(data, (24.0, 24.0, 24.0), (-12.0, -180.0, -180.0)))
     asked = f"regions={{middle: {{file: {tmp_path / 'mask.nii.gz'}, label: 2}}}}"
     statistics = sampled(config, tmp_path / "out", asked, "contrasts={}")
     mean = 1000 * (stored(tmp_path / "out")["mean"][:, 4:8, 4:8].mean() / 0.02 - 1)
     assert statistics["regions"]["middle"]["mean"] == pytest.approx(float(mean), rel=1e-3)
+
+
+def test_a_mask_that_lies_elsewhere_is_refused(config, tmp_path):
+    write_image(tmp_path / "mask.nii.gz", Image(torch.ones(2, 16, 16), (24.0, 24.0, 24.0)))
+    with pytest.raises(ValueError, match=r"regions\.middle\.file: .* from \(0\.0, 0\.0, 0\.0\) .* expected"):
+        sampled(config, tmp_path / "out", f"regions={{middle: {{file: {tmp_path / 'mask.nii.gz'}}}}}", "contrasts={}")
+
+
+def test_methods_that_hardly_spread_are_told(config, tmp_path, caplog):
+    sampled(config, tmp_path / "out", "run.methods=[dds-mean]", "null_space=null")
+    assert "dds-mean comes near the mean of the posterior and hardly spreads" in caplog.text
 
 
 def test_the_command_says_what_was_found_and_the_page_shows_it(config, tmp_path):
@@ -171,7 +182,10 @@ def test_the_command_says_what_was_found_and_the_page_shows_it(config, tmp_path)
     assert "90% within" in result.output
     assert (out / "dds" / "maps.png").stat().st_size > 10_000
     assert json.loads((out / "dds" / "statistics.json").read_text())["spread"] == "uncalibrated"
-    assert f"scoreinv sample {out}/config.yaml" in report(out).read_text()
+    page = report(out).read_text()
+    assert f"scoreinv sample {out}/config.yaml" in page
+    assert "data:image/png;base64," in page
+    assert '"middle","' in page
 
 
 @pytest.mark.parametrize(
@@ -193,7 +207,10 @@ def test_what_cannot_be_answered_is_refused_at_once(config, overrides, message):
     [
         (["run.methods=[fdk]"], "expected one sampler"),
         (["run.sampling.samples=1"], "expected at least 2"),
-        (["regions.middle.centre=[0, 5000, 0]"], r"regions\.middle: mask has shape \(2, 16, 16\) and 0 voxels"),
+        (
+            ["regions.middle.centre=[0, 5000, 0]"],
+            r"regions\.middle: no voxel lies .* from \(-12\.0, -180\.0",
+        ),
         (["quantiles=[0.01]"], "expected at least 99 samples"),
     ],
 )

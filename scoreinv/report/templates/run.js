@@ -192,12 +192,30 @@ function convergence() {
 }
 convergence();
 
+function samples() {
+  for (const [name, picture] of Object.entries(data.maps)) {
+    by("samples").hidden = false;
+    const image = document.createElement("img");
+    image.src = picture;
+    image.alt = `maps of the samples of ${name}`;
+    image.className = "maps";
+    by("maps").append(image);
+  }
+  for (const rows of Object.values(data.statistics)) {
+    for (const cells of rows) {
+      const row = by("statistics").insertRow();
+      for (const text of cells) row.insertCell().textContent = text;
+    }
+  }
+}
+samples();
+
 function coverage() {
   const spread = data.layers.filter((layer) => layer.spread).map((layer) => layer.name);
   by("coverage-note").textContent = data.coverage.length
     ? "How often the truth lay within an interval, against how often it should have; on the dashed line both are equal."
     : spread.length
-      ? `No calibration.json beside this run. The spread shown is that of the samples: ${spread.map((name) => `${name} ${calibrationOf(name)}`).join(", ")}.`
+      ? `No calibration holds for this run. The spread shown: ${spread.map((name) => `${name} ${calibrationOf(name)}`).join(", ")}.`
       : "No method of this run has a spread: it takes several samples.";
   for (const one of data.coverage) {
     by("coverage-plots").append(linePlot({ title: one.title, x: "nominal coverage", y: "observed coverage", series: one.curves, unit: true }));

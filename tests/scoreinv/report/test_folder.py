@@ -63,11 +63,18 @@ def test_steps_of_several_groups_are_one(tmp_path):
     toy_run(tmp_path)
     step = {"index": 0, "sigma": 2.0, "inner_iterations": 4, "network": 1.0, "operator": 2.0, "rest": 3.0}
     steps = [step | {"misfit": [4.0, None]}, step | {"misfit": [8.0], "inner_iterations": 6}]
-    write_json(tmp_path / "dds" / "reconstruction.json", {"spread": "calibrated for this scan", "steps": steps})
+    write_json(tmp_path / "dds" / "reconstruction.json", {"spread": "uncalibrated", "steps": steps})
     tree = read_run(tmp_path)
     expected = {"sigma": 2.0, "misfit": 6.0, "inner": 5.0, "network": 2.0, "operator": 4.0, "rest": 6.0}
     assert tree["convergence"]["dds"] == [expected]
-    assert tree["spread"] == {"dds": "calibrated for this scan"}
+    assert tree["spread"] == {"dds": "std of the samples, uncalibrated"}
+
+
+def test_a_calibrated_spread_says_what_its_intervals_are(tmp_path):
+    toy_run(tmp_path)
+    label = toy_calibration().label() | {"factor_90": 3.25}
+    write_json(tmp_path / "dds" / "reconstruction.json", {"spread": "calibrated", "calibration": label, "steps": []})
+    assert read_run(tmp_path)["spread"]["dds"].endswith("calibrated by 4 cases, 90 % intervals are +- 3.25 std")
 
 
 def test_coverage_is_read_where_there_is_any(tmp_path):
