@@ -113,8 +113,8 @@ class TVz(LinearCoupling):
 class RDPz(SmoothCoupling):
     """`RelativeDifference` of neighbouring slices along `axis`, for images of activity, >= 0 (Singh et al. 2024).
 
-    Inside MAP-EM of slack 3, on a procedural brain of 8 slices, 4 mm thick, at 0.6 counts per mm^3, no coupling gave 26.8
-    dB, strengths of 0.5, 2 and 8 gave 30.8, 29.9 and 28.4, and TVz(0.2) 30.7.
+    Inside MAP-EM of slack 3, on a procedural brain of 8 slices, 4 mm thick, at 0.6 counts per mm^3, no coupling gave
+    26.8 dB, strengths of 0.5, 2 and 8 gave 30.8, 29.9 and 28.4, and TVz(0.2) 30.7.
 
     Args:
         strength: strength R / r is what it adds to -log p beside |x - x0|^2 / (2 r^2).
