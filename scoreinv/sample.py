@@ -15,8 +15,9 @@ from tqdm import tqdm
 from scoreinv.acquisition import acquisition
 from scoreinv.batch import identity
 from scoreinv.cases import Case, load_case
-from scoreinv.config import Region, RunSettings, SampleSettings, check_one_sampler, dump_settings
-from scoreinv.io import Image, atomic_path, read_image, write_image, write_json
+from scoreinv.cases.region import region_mask
+from scoreinv.config import RunSettings, SampleSettings, check_one_sampler, dump_settings
+from scoreinv.io import Image, atomic_path, write_image, write_json
 from scoreinv.metrics import psnr, ssim
 from scoreinv.posterior import Posterior
 from scoreinv.priors import load_prior
@@ -28,7 +29,6 @@ from scoreinv.samples import Sample, SampleStore
 from scoreinv.uncertainty import (
     Calibration,
     Tally,
-    ball,
     estimate,
     factor,
     hallucination,
@@ -117,6 +117,8 @@ class _Study:
         key: of what a sample depends on.
         whole: of what its numbers depend on as well.
         regions: masks by name, of images where they lie in the patient.
+        weight: of the data in what the scanner sees, alike for all samples, so that the parts are linear in them; None
+            where that is not asked for.
     """
 
     settings: SampleSettings
@@ -126,6 +128,7 @@ class _Study:
     key: str
     whole: str
     regions: dict[str, Tensor]
+    weight: Tensor | None
 
     @property
     def method(self) -> str:
@@ -156,46 +159,11 @@ def _study(settings: SampleSettings, run: RunSettings) -> _Study:
     asked = settings.model_dump(mode="json", include={"thresholds", "regions", "null_space"})
     whole = identity.key(run, key, asked, identity.inputs(settings))
     grid = case.placed(torch.zeros(case.operator.in_shape, dtype=case.operator.in_dtype))
-    masks = {name: _mask(f"regions.{name}", region, grid) for name, region in settings.regions.items()}
+    masks = {name: region_mask(f"regions.{name}", region, grid) for name, region in settings.regions.items()}
     drawn = posterior(run.methods[0], case, load_prior(run.sampling.prior), run.sampling)
-    return _Study(settings, run, case, drawn, key, whole, masks)
-
-
-def _mask(name: str, region: Region, grid: Image) -> Tensor:
-    """(z, y, x) bool, where results lie."""
-    if region.file is None:
-        assert region.centre is not None
-        assert region.radius is not None
-        mask = ball(grid, region.centre, region.radius)
-        if not bool(mask.any()):
-            raise ValueError(
-                f"{name}: no voxel lies within {region.radius:g} mm of {region.centre}, expected a place (S, P, L) in "
-                f"the image, which reaches from {_corner(grid, 0)} to {_corner(grid, 1)} mm"
-            )
-        return mask
-    found = read_image(region.file)
-    _check_place(f"{name}.file: {region.file}", found, grid)
-    mask = found.data.real != 0 if region.label is None else found.data.real == region.label
-    if not bool(mask.any()):
-        raise ValueError(f"{name}: {region.file} holds no voxel of the region; check file and label")
-    return mask
-
-
-def _corner(grid: Image, end: int) -> tuple[float, ...]:
-    """World position of the first or last voxel, mm."""
-    last = (np.array(grid.data.shape) - 1) * grid.voxel_size
-    return tuple(np.round(np.array(grid.origin) + end * (grid.direction @ last), 1).tolist())
-
-
-def _check_place(what: str, found: Image, grid: Image) -> None:
-    """That an image lies voxel by voxel where results do."""
-    same = found.data.shape == grid.data.shape
-    corners = [np.subtract(_corner(found, end), _corner(grid, end)) for end in (0, 1)]
-    if not same or float(np.abs(corners).max()) > 0.5 * min(grid.voxel_size):
-        raise ValueError(
-            f"{what} has shape {tuple(found.data.shape)} from {_corner(found, 0)} to {_corner(found, 1)} mm, expected "
-            f"{tuple(grid.data.shape)} from {_corner(grid, 0)} to {_corner(grid, 1)}; draw it on a result"
-        )
+    problem = drawn.problem
+    weight = None if settings.null_space is None else worth(problem.likelihood, problem.measurements)
+    return _Study(settings, run, case, drawn, key, whole, masks, weight)
 
 
 def _counted(study: _Study, store: SampleStore | None, path: Path, progress: bool) -> Tally:
@@ -221,10 +189,8 @@ def _add(study: _Study, tally: Tally, drawn: Sample) -> None:
     row = {"chi_square": float(misfit(*parts, drawn.image[None]).chi_square[0])}
     row |= {name: float(values[mask].double().mean()) for name, mask in study.regions.items()}
     seen = None
-    if study.settings.null_space is not None:
-        # Weighted alike for all samples, so that the parts are linear in them.
-        weight = worth(problem.likelihood, problem.measurements)
-        seen = split(problem.operator, weight, drawn.image, study.settings.null_space)
+    if study.weight is not None and study.settings.null_space is not None:
+        seen = split(problem.operator, study.weight, drawn.image, study.settings.null_space)
     tally.add(drawn.image, above, row, drawn.steps, seen)
 
 

@@ -95,10 +95,10 @@ def _measured(settings: CTSettings) -> Case:
     source = settings.input
     if source.data_exchange is not None:
         projections = read_data_exchange(source.data_exchange, pixel_size=source.pixel_size)
-    elif source.geometry is not None:
-        projections = read_rtk(source.projections, source.geometry)  # type: ignore[arg-type]
     else:
-        projections = read_projections(source.projections)  # type: ignore[arg-type]
+        assert source.projections is not None
+        beside = source.geometry
+        projections = read_projections(source.projections) if beside is None else read_rtk(source.projections, beside)
     geometry, lines, likelihood = _prepared(projections, source.bin)
     volume = _grid(geometry, settings.grid)
     reference = None if source.every == 1 else baselines.fdk(_operator(geometry, volume), lines)

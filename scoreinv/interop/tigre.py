@@ -129,8 +129,10 @@ def from_tigre(geo: Any, angles: ArrayLike) -> tuple[ConeBeamGeometry, Volume]:
     size_v, size_u = (float(size) for size in geo.dDetector)
     u, v = (turn.apply(panels.apply(axis)) for axis in ([0.0, size_u, 0.0], [0.0, 0.0, size_v]))
     geometry = ConeBeamGeometry(sources[:, _XYZ], middles[:, _XYZ], v[:, _XYZ], u[:, _XYZ], (rows, columns))
-    shape, voxel_size = (int(n) for n in geo.nVoxel), (float(size) for size in geo.dVoxel)
-    return geometry, Volume(tuple(shape), tuple(voxel_size), tuple(center.tolist()))  # type: ignore[arg-type]
+    slices, lines, columns = (int(n) for n in geo.nVoxel)
+    depth, height, width = (float(size) for size in geo.dVoxel)
+    z, y, x = center.tolist()
+    return geometry, Volume((slices, lines, columns), (depth, height, width), (z, y, x))
 
 
 def _empty() -> Any:
