@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from scoreinv.baselines.learned.largest import largest
 from scoreinv.operators.geometry import ConeBeamGeometry, Volume
 
 _BESIDE = -1e4  # of a detector's half width: where points behind the source are put
@@ -79,17 +80,15 @@ def read_views(
         (batch, channels, points).
     """
     seen = maps.new_ones(maps.shape[:2], dtype=torch.bool) if seen is None else seen
-    join, nothing = (torch.maximum, -math.inf) if pool == "max" else (torch.add, 0.0)
-    pooled: Tensor | None = None
+    if pool == "max":
+        return largest(maps, places, seen)
+    total = maps.new_zeros(len(maps), maps.shape[2], places.shape[2])
     # View by view: all at once would need their number times the memory.
     for view in seen.any(0).nonzero()[:, 0].tolist():
         grid = places[:, view, None]
         found = functional.grid_sample(maps[:, view], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
-        if not seen[:, view].all():
-            found = found.masked_fill(~seen[:, view, None, None], nothing)
-        pooled = found if pooled is None else join(pooled, found)
-    assert pooled is not None
-    return pooled if pool == "max" else pooled / seen.sum(1)[:, None, None]
+        total = total + found * seen[:, view, None, None]
+    return total / seen.sum(1)[:, None, None]
 
 
 def read_volume(features: Tensor, fractions: Tensor) -> Tensor:
