@@ -24,6 +24,7 @@ from scoreinv.baselines.networks import reconstruct as reconstruct_learned
 from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
 from scoreinv.config.sampling import NAME
+from scoreinv.memory import PeakMemory
 from scoreinv.posterior import Posterior
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.priors.storage import prior_folder
@@ -63,12 +64,13 @@ def run(
         samples: write every sample of the posterior beside their mean.
 
     Returns:
-        Metrics by method: psnr (dB) and ssim where there is a reference, held_out (relative error of predicted samples)
-        where samples were held out, and seconds. A psnr of Inf (equal images) and an ssim of NaN (slices too small)
-        are null in metrics.json.
+        Metrics by method: psnr (dB), ssim and vif where there is a reference, held_out (relative error of predicted
+        samples) where samples were held out, seconds, memory (MiB at its peak, beyond what the process held before)
+        and parameters of the network, if there is one. A psnr of Inf (equal images) and an ssim or vif of NaN (slices
+        too small) are null in metrics.json.
     """
     from scoreinv.io import atomic_path, write_image, write_json
-    from scoreinv.metrics import psnr, ssim
+    from scoreinv.metrics import compared
     from scoreinv.report import figure, table
 
     # The input comes first: where it cannot be read, the results of an earlier run stay.
@@ -90,21 +92,28 @@ def run(
         begun = time.perf_counter()
         store = None if kept is None else kept(method)
         before = 0.0 if store is None else store.seconds()
-        start, _ = hot_start(method)
-        if method in networks:
-            learned = partial(reconstruct_learned, networks[method], case.operator, case.measurements)
-            images[method] = _once(learned, case, store)
-        else:
-            first = None if start is None else images[start]
-            parts = case, prior, settings.sampling, out, progress, first
-            about = None if start is not None or method not in METHODS else acquisition(settings, method, case)
-            images[method] = reconstruct(method, *parts, store=store, samples=samples, about=about)
-        spent = before + time.perf_counter() - begun
-        row = {"seconds": spent if start is None else spent + metrics[start]["seconds"]}
+        start, sampler = hot_start(method)
+        with PeakMemory() as memory:
+            if method in networks:
+                learned = partial(reconstruct_learned, networks[method], case.operator, case.measurements)
+                images[method] = _once(learned, case, store)
+            else:
+                first = None if start is None else images[start]
+                parts = case, prior, settings.sampling, out, progress, first
+                about = None if start is not None or method not in METHODS else acquisition(settings, method, case)
+                images[method] = reconstruct(method, *parts, store=store, samples=samples, about=about)
+        row = {"seconds": before + time.perf_counter() - begun, "memory": memory.mebibytes}
+        network = networks.get(method) or (
+            prior.network if sampler in METHODS and isinstance(prior, NetworkPrior) else None
+        )
+        if network is not None:
+            row["parameters"] = sum(weights.numel() for weights in network.parameters())
+        if start is not None:
+            row = _after(metrics[start], row)
         write_image(out / f"{method}.nii.gz", case.placed(images[method]))
         if case.reference is not None:
             pair = images[method], case.reference, case.scale
-            row = {"psnr": psnr(*pair), "ssim": ssim(*pair)} | row
+            row = compared(*pair) | row
         if case.held_out is not None:
             operator, data = case.held_out
             error = torch.linalg.vector_norm(operator.forward(images[method]) - data)
@@ -118,6 +127,15 @@ def run(
         figure(out / "figure.png", shown, reference, spacing, case.scale)
         say(f"Look at {out / 'figure.png'}; the images are NIfTI files beside it, the settings in config.yaml.")
     return metrics
+
+
+def _after(start: dict[str, float], own: dict[str, float]) -> dict[str, float]:
+    """What a hot start costs together with the reconstruction that it starts from."""
+    return own | {
+        "seconds": own["seconds"] + start["seconds"],
+        "memory": max(own["memory"], start["memory"]),
+        "parameters": own.get("parameters", 0) + start.get("parameters", 0),
+    }
 
 
 def _once(compute: Callable[[], Tensor], case: Case, store: SampleStore | None) -> Tensor:

@@ -18,7 +18,7 @@ from scoreinv.cases import Case, load_case
 from scoreinv.cases.region import region_mask
 from scoreinv.config import RunSettings, SampleSettings, check_one_sampler, dump_settings
 from scoreinv.io import Image, atomic_path, write_image, write_json
-from scoreinv.metrics import psnr, ssim
+from scoreinv.metrics import compared
 from scoreinv.posterior import Posterior
 from scoreinv.priors import load_prior
 from scoreinv.priors.storage import prior_folder
@@ -253,7 +253,7 @@ def _write(
     if case.reference is not None:
         write_image(out / "reference.nii.gz", study.placed(case.reference))
         pair = result.mean, case.reference, case.scale
-        row = {"psnr": psnr(*pair), "ssim": ssim(*pair)} | row
+        row = compared(*pair) | row
     write_json(out / "metrics.json", {"methods": {study.method: row}})
     maps(folder / "maps.png", _panels(study, result, shown), case.voxel_size)
 

@@ -15,7 +15,7 @@ from scoreinv.batch.case import Outcome, work
 from scoreinv.batch.folders import in_turn
 from scoreinv.batch.progress import Progress
 from scoreinv.batch.share import Share, gathered, rank
-from scoreinv.batch.summary import table, write_summary
+from scoreinv.batch.summary import means_table, table, write_summary
 from scoreinv.batch.termination import Termination
 from scoreinv.config import BatchCase, BatchSettings, dump_settings
 from scoreinv.io import atomic_path
@@ -68,6 +68,7 @@ def batch(
                 summary = write_summary(out, cases, outcomes)
     if part.index == 0:
         counts = ", ".join(f"{number} {status}" for status, number in summary["counts"].items() if number)
+        say(means_table(summary))
         say(f"Of {len(cases)} cases: {counts}; see {out / 'summary.json'}.")
     return outcomes
 

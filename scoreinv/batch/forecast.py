@@ -20,13 +20,13 @@ import torch
 from scoreinv.baselines.networks import load_network, reconstruct
 from scoreinv.cases import Case, load_case
 from scoreinv.config import BatchCase, RunSettings, hot_start
+from scoreinv.memory import MIB
 from scoreinv.priors import Prior, load_prior
 from scoreinv.run import baseline, posterior
 from scoreinv.samplers import METHODS
 
 STEPS = 3  # of a sampler that are tried
 ITERATIONS = (1, 3)  # of a baseline, whose difference is that of two
-MIB = 2**20
 
 
 @dataclass(frozen=True)

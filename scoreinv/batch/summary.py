@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from scoreinv.batch.case import Outcome
 from scoreinv.batch.folders import Places, in_turn
 from scoreinv.config import BatchCase
 from scoreinv.io import write_json
+from scoreinv.report import table as metrics_table
 
 
 def write_summary(out: Path, cases: Sequence[BatchCase], own: Sequence[Outcome]) -> dict[str, Any]:
     """`summary.json` of all cases, whoever worked on them: as their folders say, this process's own as it knows.
 
     Returns:
-        counts by status and, by case, status, reason of a failure, and metrics.
+        counts by status; means of the metrics over cases of a kind; and, by case, status, reason of a failure,
+        and metrics.
     """
     with in_turn(out):
         rows = {case.name: _row(Places(out, case.name)) for case in cases}
@@ -24,9 +28,36 @@ def write_summary(out: Path, cases: Sequence[BatchCase], own: Sequence[Outcome])
         counts = dict.fromkeys(("complete", "failed", "pending"), 0)
         for row in rows.values():
             counts[row["status"]] += 1
-        summary = {"counts": counts, "cases": rows}
+        summary = {"counts": counts, "means": means(cases, rows), "cases": rows}
         write_json(out / "summary.json", summary)
     return summary
+
+
+def means(cases: Sequence[BatchCase], rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """Over the complete cases of every kind; of what is no number there are none."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        if rows[case.name]["status"] != "complete":
+            continue
+        kind = kinds.setdefault(repr(case.kind), {"of": case.kind, "cases": 0, "metrics": {}})
+        kind["cases"] += 1
+        for method, metrics in rows[case.name]["metrics"].items():
+            for metric, value in metrics.items():
+                kind["metrics"].setdefault(method, {}).setdefault(metric, []).append(value)
+    for kind in kinds.values():
+        for method, metrics in kind["metrics"].items():
+            known = {metric: [v for v in values if v is not None and isfinite(v)] for metric, values in metrics.items()}
+            kind["metrics"][method] = {metric: fmean(values) for metric, values in known.items() if values}
+    return list(kinds.values())
+
+
+def means_table(summary: dict[str, Any]) -> str:
+    """Markdown: a table of means over every kind of cases, under what they have alike."""
+    texts = []
+    for kind in summary["means"]:
+        alike = ", ".join(f"{path}: {value}" for path, value in kind["of"].items())
+        texts.append(f"{alike or 'All'} (means of {kind['cases']})\n\n{metrics_table(kind['metrics'])}")
+    return "\n\n".join(texts)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

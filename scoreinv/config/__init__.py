@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scoreinv.config import ct, mri, pet
-from scoreinv.config.batch import RESERVED, BatchSettings, CaseSettings, found, stem
+from scoreinv.config.batch import RESERVED, BatchSettings, CaseSettings, found, stem, varied
 from scoreinv.config.ct import CTSettings
 from scoreinv.config.loading import (
     ConfigError,
@@ -38,10 +39,17 @@ def load_run(path: str | Path, overrides: Iterable[str] = ()) -> RunSettings:
 
 @dataclass(frozen=True)
 class BatchCase:
-    """One case of a batch: the run over one input."""
+    """One case of a batch: the run over one input.
+
+    Attributes:
+        name: of its folder.
+        settings: of the run.
+        kind: what it is counted among when means are taken, by key.path of the run.
+    """
 
     name: str
     settings: RunSettings
+    kind: dict[str, Any] = field(default_factory=dict)
 
 
 def load_batch(path: str | Path, overrides: Iterable[str] = ()) -> tuple[BatchSettings, list[BatchCase]]:
@@ -54,8 +62,8 @@ def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCa
     """The run of every case, in the order given.
 
     Raises:
-        ConfigError: if a pattern finds nothing, a name is no name of a folder or given twice, or the settings of a case
-            are none of a run.
+        ConfigError: if a pattern finds nothing, a name is no name of a folder or given twice, the settings of a case
+            are none of a run, or means are asked for by what is no setting.
     """
     cases: list[BatchCase] = []
     taken: dict[str, str] = {}
@@ -64,7 +72,8 @@ def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCa
             pairs = found(entry, f"cases.{k}")
         except ValueError as error:
             raise ConfigError(f"{source}: {error}") from None
-        for name, file in pairs:
+        for (stem_name, file), (ending, values) in itertools.product(pairs, varied(entry)):
+            name = stem_name + ending
             what = f"cases.{k}" if file is None else f"cases.{k} ({str(file)!r})"
             if not re.fullmatch(NAME, name) or name in RESERVED:
                 raise ConfigError(f"{source}: {what}: {name!r} cannot be the name of a case's folder; give a name")
@@ -74,12 +83,29 @@ def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCa
                     f"{source}: {what} and {taken[name.casefold()]} are both named {name!r}; give one of them a name"
                 )
             taken[name.casefold()] = what
-            cases.append(BatchCase(name, _case_run(settings, entry, name, file, f"{source}: {what}")))
+            run = _case_run(settings, entry, values, name, file, f"{source}: {what}")
+            cases.append(BatchCase(name, run, _kind(run, settings.means_by, f"{source}: means_by")))
     return cases
 
 
-def _case_run(settings: BatchSettings, entry: CaseSettings, name: str, file: Path | None, source: str) -> RunSettings:
-    values = dict(entry.set)
+def _kind(run: RunSettings, paths: Iterable[str], source: str) -> dict[str, Any]:
+    kind: dict[str, Any] = {}
+    for path in paths:
+        value: Any = run.model_dump(mode="json")
+        for key in path.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise ConfigError(
+                    f"{source}: {path} is no key of a {run.modality} run, expected one such as scan.views"
+                )
+            value = value[key]
+        kind[path] = value
+    return kind
+
+
+def _case_run(
+    settings: BatchSettings, entry: CaseSettings, varied: dict[str, Any], name: str, file: Path | None, source: str
+) -> RunSettings:
+    values = entry.set | varied
     if file is not None:
         values[settings.file] = str(file)
         values |= {key: str(file.parent / text.replace("{stem}", stem(file))) for key, text in settings.beside.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,9 @@ class CaseSettings(Section):
     name: Name | None = Field(None, description="of its folder; None is that of its file, up to the first dot")
     file: str | None = Field(None, description="measurements, or a pattern such as scans/*.h5 for many")
     set: dict[str, Any] = Field({}, description="what is particular to it, by key.path of the run")
+    vary: dict[str, tuple[str | int | float | bool, ...]] = Field(
+        {}, description="values by key.path of the run; every combination of them is a case of its own"
+    )
 
 
 class Outputs(Section):
@@ -52,10 +56,18 @@ class BatchSettings(Section):
         "to the first dot, and they lie in its folder unless absolute",
     )
     cases: tuple[CaseSettings, ...] = Field(min_length=1)
+    means_by: tuple[str, ...] = Field((), description="key.paths of the run: means are over cases alike in these")
     outputs: Outputs = Outputs()
     engine: Literal["local", "ray"] = Field("local", description="ray: a queue on a cluster, of scoreinv[cluster]")
     ray: RaySettings = RaySettings()
     threads: PositiveInt | None = Field(None, description="of a process; None leaves them to torch")
+
+
+def varied(case: CaseSettings) -> list[tuple[str, dict[str, Any]]]:
+    """What the name of a case ends with, and the values that it is told, of every combination."""
+    combinations = itertools.product(*case.vary.values())
+    named = [dict(zip(case.vary, values, strict=True)) for values in combinations]
+    return [("".join(f"-{key.rpartition('.')[2]}-{value}" for key, value in each.items()), each) for each in named]
 
 
 def found(case: CaseSettings, where: str) -> list[tuple[str, Path | None]]:

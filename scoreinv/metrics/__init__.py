@@ -1,9 +1,11 @@
 """How good an image is, on the scale that people read images of its modality on.
 
-Beside a reference: `psnr`, `nrmse`, `ssim`, `vif`, `hfen`, `contrast_recovery`. Alone: `mtf_at_edge`, `noise_power`,
+Beside a reference: `psnr`, `nrmse`, `ssim`, `vif`, `hfen`, `contrast_recovery`; `compared` is what results are written
+with. Alone: `mtf_at_edge`, `noise_power`,
 `uniformity`. Masks are bool, of the image's shape, and choose the voxels that count.
 """
 
+from scoreinv.metrics.compared import compared
 from scoreinv.metrics.error import nrmse, psnr
 from scoreinv.metrics.high_frequency import hfen
 from scoreinv.metrics.information import vif
@@ -29,6 +31,7 @@ __all__ = [
     "NoisePower",
     "Scale",
     "activities",
+    "compared",
     "contrast_recovery",
     "hfen",
     "magnitudes",

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 
 def read_batch(folder: Path, target: Path) -> dict[str, Any]:
-    """Counts, and of every case its status, reason, metrics and a link to its page, from `target`, if there is one.
+    """Counts, means, and of every case status, reason, metrics and a link to its page, from `target`, if it has one.
 
     Raises:
         ValueError: if `summary.json` is damaged.
@@ -20,10 +20,11 @@ def read_batch(folder: Path, target: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text())
         cases = [_case(name, row, target) for name, row in summary["cases"].items()]
+        means = [_kind(kind) for kind in summary["means"]]
         counts = {str(status): int(count) for status, count in summary["counts"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not as `scoreinv batch` writes it ({error}); let the batch finish again") from None
-    return {"name": folder.resolve().name, "counts": counts, "cases": cases}
+    return {"name": folder.resolve().name, "counts": counts, "means": means, "cases": cases}
 
 
 def _case(name: str, row: dict[str, Any], target: Path) -> dict[str, Any]:
@@ -32,12 +33,21 @@ def _case(name: str, row: dict[str, Any], target: Path) -> dict[str, Any]:
         "name": name,
         "status": str(row["status"]),
         "reason": str(row.get("reason", "")),
-        "metrics": {
-            method: {
-                key: value if isinstance(value, int | float) and math.isfinite(value) else None
-                for key, value in values.items()
-            }
-            for method, values in row.get("metrics", {}).items()
-        },
+        "metrics": _numbers(row.get("metrics", {})),
         "page": quote(os.path.relpath(page, target)) if Path(name).name == name and page.is_file() else None,
+    }
+
+
+def _kind(kind: dict[str, Any]) -> dict[str, Any]:
+    alike = ", ".join(f"{path}: {value}" for path, value in kind["of"].items())
+    return {"name": alike, "cases": int(kind["cases"]), "metrics": _numbers(kind["metrics"])}
+
+
+def _numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
+    return {
+        method: {
+            key: value if isinstance(value, int | float) and math.isfinite(value) else None
+            for key, value in values.items()
+        }
+        for method, values in metrics.items()
     }

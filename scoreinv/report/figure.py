@@ -85,15 +85,25 @@ def figure(
 
 def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown table of metrics by method; a dash where one is not defined."""
-    names = {"held_out": "held-out error", "psnr": "PSNR (dB)", "ssim": " SSIM", "seconds": "seconds"}
-    formats = {"held_out": ".4f", "psnr": ".2f", "ssim": ".3f", "seconds": ".1f"}
-    keys = [key for key in names if any(key in row for row in metrics.values())]
+    columns = {
+        "held_out": ("held-out error", ".4f"),
+        "psnr": ("PSNR (dB)", ".2f"),
+        "ssim": (" SSIM", ".3f"),
+        "vif": ("  VIF", ".3f"),
+        "seconds": ("seconds", ".1f"),
+        "memory": ("  MiB", ".0f"),
+        "parameters": ("parameters", ",.0f"),
+    }
+    columns = {key: column for key, column in columns.items() if any(key in row for row in metrics.values())}
     width = max([6, *map(len, metrics)])
-    lines = [f"| {'method':{width}} | " + " | ".join(names[key] for key in keys) + " |"]
-    lines.append(f"|{'-' * (width + 2)}|" + "|".join("-" * (len(names[key]) + 1) + ":" for key in keys) + "|")
+    titles = [title for title, _ in columns.values()]
+    lines = [f"| {'method':{width}} | " + " | ".join(titles) + " |"]
+    lines.append(f"|{'-' * (width + 2)}|" + "|".join("-" * (len(title) + 1) + ":" for title in titles) + "|")
     for method, row in metrics.items():
-        texts = {key: "-" if math.isnan(row[key]) else f"{row[key]:{formats[key]}}" for key in keys}
-        cells = [texts[key].rjust(len(names[key])) for key in keys]
+        values = [(row.get(key, math.nan), *column) for key, column in columns.items()]
+        cells = [
+            f"{'-' if math.isnan(value) else format(value, style):>{len(title)}}" for value, title, style in values
+        ]
         lines.append(f"| {method:{width}} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

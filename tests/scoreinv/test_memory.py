@@ -1,27 +1,23 @@
-"""Memory of whole reconstructions, each in a process of its own."""
+"""`scoreinv.memory`: what a block needs beyond what the process holds."""
 
-import subprocess
-import sys
+import time
 
+import numpy as np
 import pytest
 
-DPS = """
-import resource
-import numpy as np
-import torch
-from scoreinv import load_prior, solve
-from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
-
-volume = Volume((128, 128, 128), (3.0, 3.0, 3.0))
-angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (128, 128), (4.5, 4.5), angles), volume)
-y = operator(torch.full(volume.shape, 0.02))
-solve(operator, y, load_prior("ct-128"), likelihood=Gaussian(0.05), method="dps", steps=1, progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
-"""
+from scoreinv.memory import PeakMemory
 
 
-@pytest.mark.slow
-def test_dps_of_a_large_volume_holds_the_activations_of_a_chunk_of_slices_at_a_time():
-    ran = subprocess.run([sys.executable, "-c", DPS], check=True, capture_output=True, text=True)
-    assert float(ran.stdout) < 4  # GB; the graph of all slices would take more than ten
+def test_what_was_held_in_between_is_found_though_it_is_gone_at_the_end():
+    held = np.ones(2**22)  # 32 MiB that do not count
+    with PeakMemory() as memory:
+        more = np.ones(2**23)
+        time.sleep(0.1)
+        del more
+    assert 60 < memory.mebibytes < 80
+    assert held.sum() == 2**22
+
+
+def test_a_block_that_fails_raises_what_it_raised():
+    with pytest.raises(ValueError, match="mine"), PeakMemory():
+        raise ValueError("mine")

@@ -110,11 +110,15 @@ class TestRun:
     def test_metrics_have_the_documented_form(self, finished):
         out, metrics, _ = finished
         stored = json.loads((out / "metrics.json").read_text())
-        assert stored == {"methods": metrics}
-        assert list(metrics) == ["fdk", "sart", "dds"]
-        for row in metrics.values():
-            assert set(row) == {"psnr", "ssim", "seconds"}
-            assert all(math.isfinite(value) for value in row.values())
+        assert list(stored["methods"]) == list(metrics) == ["fdk", "sart", "dds"]
+        for method, row in metrics.items():
+            assert set(row) == {"psnr", "ssim", "vif", "seconds", "memory"} | (
+                {"parameters"} if method == "dds" else set()
+            )
+            assert math.isnan(row["vif"])  # the slices are too small
+            assert all(math.isfinite(value) for metric, value in row.items() if metric != "vif")
+            assert stored["methods"][method] == row | {"vif": None}
+        assert metrics["dds"]["parameters"] == sum(p.numel() for p in load_prior("ct-128").network.parameters())
 
     def test_images_keep_their_grid(self, finished):
         out, _, _ = finished
@@ -148,7 +152,7 @@ class TestRun:
         assert set(json.loads((tmp_path / "metrics.json").read_text())["methods"]) == {"fdk"}
 
     def test_image_outlives_a_failing_metric(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(metrics_module, "psnr", lambda *images: 1 / 0)
+        monkeypatch.setattr(metrics_module, "compared", lambda *images: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             silent(resolve(CTSettings, TINY), tmp_path)
         assert read_image(tmp_path / "fdk.nii.gz").data.shape == (4, 24, 24)
@@ -295,7 +299,7 @@ class TestMRI:
     def test_complex_images_become_magnitude_and_phase(self, prior, tmp_path):
         metrics = silent(self.settings(prior), tmp_path)
         assert {"reference.nii.gz", "reference_phase.nii.gz", "dds.nii.gz", "dds_phase.nii.gz"} <= files(tmp_path)
-        assert set(metrics["dds"]) == {"psnr", "ssim", "seconds"}
+        assert {"psnr", "ssim", "vif", "seconds", "memory", "parameters"} == set(metrics["dds"])
         assert read_image(tmp_path / "dds" / "mean.nii.gz").voxel_size == pytest.approx((30.0, 7.0, 7.0))
         again = resolve(MRISettings, yaml.safe_load((tmp_path / "config.yaml").read_text()))
         assert again == self.settings(prior)

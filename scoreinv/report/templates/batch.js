@@ -5,14 +5,11 @@ by("facts").textContent = Object.entries(data.counts).map(([status, count]) => `
 
 const complete = cases.filter((one) => one.status === "complete");
 const methods = [...new Set(complete.flatMap((one) => Object.keys(one.metrics)))];
-const means = Object.fromEntries(methods.map((method) => {
-  const rows = complete.map((one) => one.metrics[method] ?? {});
-  return [method, Object.fromEntries(columnsOf(rows).map((key) => {
-    const values = rows.map((row) => row[key]).filter(Number.isFinite);
-    return [key, values.length ? values.reduce((a, b) => a + b) / values.length : null];
-  }))];
-}));
-if (methods.length) fillMetrics(by("means"), means);
+for (const kind of data.means) {
+  const table = element("table", {}, element("caption", { textContent: `${kind.name || "all"} (${kind.cases})` }));
+  fillMetrics(table, kind.metrics);
+  by("means").append(element("div", { className: "scroll" }, table));
+}
 
 const shown = methods.length ? columnsOf(complete.flatMap((one) => Object.values(one.metrics))).find((key) => key !== "seconds") ?? "seconds" : null;
 const heads = ["case", "status", ...methods.map((method) => `${method}, ${titleOf(shown)}`), ""];

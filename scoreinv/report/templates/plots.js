@@ -23,7 +23,9 @@ const METRICS = {
   vif: { title: "VIF", digits: 3, best: Math.max },
   hfen: { title: "HFEN", digits: 3, best: Math.min },
   held_out: { title: "held-out error", digits: 4, best: Math.min },
-  seconds: { title: "seconds", digits: 1, best: Math.min },
+  seconds: { title: "seconds", digits: 1 },
+  memory: { title: "MiB", digits: 0 },
+  parameters: { title: "parameters", digits: 0 },
 };
 
 // Metrics known, in their order, then whatever else the file holds.
@@ -43,7 +45,7 @@ function fillMetrics(table, metrics) {
     const cells = columns.map((key) => {
       const value = metrics[name][key];
       const values = names.map((other) => metrics[other][key]).filter(Number.isFinite);
-      const best = values.length > 1 && METRICS[key] && key !== "seconds" && value === METRICS[key].best(...values);
+      const best = values.length > 1 && METRICS[key]?.best && value === METRICS[key].best(...values);
       return element("td", { textContent: numberOf(key, value), className: best ? "best" : "" });
     });
     return element("tr", {}, element("th", { scope: "row", textContent: name }), ...cells);

@@ -42,6 +42,18 @@ class TestCases:
         assert case.settings.input.attenuation == scans / "two_mu.nii.gz"
         assert str(case.settings.sampling.reference) == "/there/two.nii"
 
+    def test_are_as_many_as_values_combine(self):
+        entry = {"name": "a", "vary": {"scan.views": [4, 6], "input.phantom.seed": [1, 2, 3]}}
+        _, cases = settings_and_cases(cases=[entry, {"name": "b"}])
+        assert [case.name for case in cases][:2] == ["a-views-4-seed-1", "a-views-4-seed-2"]
+        told = [(case.settings.scan.views, case.settings.input.phantom.seed) for case in cases[:-1]]
+        assert told == [(views, seed) for views in (4, 6) for seed in (1, 2, 3)]
+
+    def test_are_counted_among_those_that_are_alike(self):
+        entry = {"name": "a", "vary": {"scan.views": [4, 6], "input.phantom.seed": [1, 2]}}
+        _, cases = settings_and_cases(cases=[entry], means_by=["scan.views"])
+        assert [case.kind for case in cases] == [{"scan.views": views} for views in (4, 4, 6, 6)]
+
     def test_may_be_of_another_modality(self):
         run = {"methods": ["dps"]}
         _, [case] = settings_and_cases(cases=[{"name": "head", "set": {"modality": "mri"}}], run=run)
@@ -54,6 +66,9 @@ class TestRefusals:
             rf"config: cases\.0\.file: {tmp_path}/\*\.h5 finds no file in .*; expected at least one",
             **{"cases": [{"file": f"{tmp_path}/*.h5"}]},
         )
+
+    def test_means_by_what_is_no_setting(self):
+        refused(r"config: means_by: scan\.view is no key of a cbct run, expected one such as", means_by=["scan.view"])
 
     def test_two_cases_of_one_name(self, scans):
         given = [{"file": f"{scans}/one.nii.gz"}, {"name": "ONE", "file": f"{scans}/two.nii.gz"}]

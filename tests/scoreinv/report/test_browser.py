@@ -177,9 +177,14 @@ def test_a_batch_leads_to_its_cases(opened, tmp_path):
         "one": {"status": "complete", "metrics": {"fdk": {"psnr": 20.0, "seconds": 1.0}}},
         "two": {"status": "failed", "reason": EVIL},
     }
-    write_json(tmp_path / "summary.json", {"counts": {"complete": 1, "failed": 1, "pending": 0}, "cases": cases})
+    means = {"of": {"scan.views": 8}, "cases": 1, "metrics": {"fdk": {"psnr": 20.0, "seconds": 1.0}}}
+    write_json(
+        tmp_path / "summary.json",
+        {"counts": {"complete": 1, "failed": 1, "pending": 0}, "means": [means], "cases": cases},
+    )
     page = opened(report(tmp_path))
     assert page.locator("#means tbody tr").count() == 1
+    assert page.locator("#means caption").text_content() == "scan.views: 8 (1)"
     assert EVIL in page.locator("#cases tbody tr").nth(1).text_content()
     page.locator("#cases a").click()
     page.wait_for_function("document.getElementById('readout')?.textContent")

@@ -21,7 +21,11 @@ def toy_batch(folder):
         "one": {"status": "complete", "metrics": {"fdk": {"psnr": 20.0, "seconds": 1.0}}},
         "two": {"status": "failed", "reason": EVIL},
     }
-    write_json(folder / "summary.json", {"counts": {"complete": 1, "failed": 1, "pending": 0}, "cases": cases})
+    means = {"of": {"scan.views": 8}, "cases": 1, "metrics": {"fdk": {"psnr": 20.0, "seconds": 1.0}}}
+    write_json(
+        folder / "summary.json",
+        {"counts": {"complete": 1, "failed": 1, "pending": 0}, "means": [means], "cases": cases},
+    )
 
 
 def test_a_page_needs_nothing_but_itself(tmp_path):
