@@ -14,7 +14,7 @@ from scoreinv import baselines
 from scoreinv.cases.case import Case, lying_on
 from scoreinv.cases.lesion import with_lesion
 from scoreinv.config.ct import CTSettings, Grid, Phantom, Scan
-from scoreinv.io import Projections
+from scoreinv.io import Image, Projections
 from scoreinv.metrics import HOUNSFIELD, to_attenuation
 from scoreinv.operators import (
     ConeBeamCT,
@@ -25,7 +25,9 @@ from scoreinv.operators import (
     TransmissionPoisson,
     Volume,
 )
+from scoreinv.training.resampling import resampled
 
+AIR = -1000.0  # HU
 log = logging.getLogger("scoreinv")
 SOFT = (-150.0, 200.0)  # HU, tissue that lesions are put into
 CTOperator = ConeBeamCT | ParallelBeamCT
@@ -40,9 +42,21 @@ def load(settings: CTSettings) -> Case:
     if source.volume is not None:
         from scoreinv.io import read_image
 
-        image = read_image(source.volume)
+        image = _on_grid(read_image(source.volume), settings.grid)
         return replace(simulate(image.data, image.voxel_size, settings.scan), placed=lying_on(image))
     return simulate(phantom(source.phantom), source.phantom.voxel_size, settings.scan)
+
+
+def _on_grid(image: Image, grid: Grid) -> Image:
+    """A volume in HU on the grid asked for, about the same middle."""
+    if grid == Grid():
+        return image
+    old, size = np.asarray(image.voxel_size), grid.voxel_size or image.voxel_size
+    z, y, x = grid.shape or np.maximum(1, np.rint(np.asarray(image.data.shape) * old / size)).astype(int).tolist()
+    data = resampled(image.data, image.voxel_size, (z, y, x), size, AIR)
+    middles = [(np.asarray(shape) - 1) / 2 * sizes for shape, sizes in ((image.data.shape, old), ((z, y, x), size))]
+    first, second, third = image.origin + image.direction @ (middles[0] - middles[1])
+    return replace(image, data=data, voxel_size=size, origin=(first, second, third))
 
 
 def phantom(settings: Phantom) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -64,7 +65,8 @@ class Scan(Section):
 
 
 class Grid(Section):
-    """The volume to reconstruct from a file of projections; None covers what every view sees."""
+    """The volume to reconstruct. From a file of projections None covers what every view sees; a CT volume is resampled
+    about its middle before it is scanned, and None leaves what it has."""
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = Field(None, description="(z, y, x) mm")
@@ -93,7 +95,9 @@ class CTSettings(RunSettings):
     def _nothing_is_ignored(self) -> Self:
         source = self.input
         if source.projections is None and source.data_exchange is None:
-            unused = {"input": (source, ("every", "bin", "pixel_size")), "grid": (self.grid, Grid.model_fields)}
+            unused: dict[str, tuple[Section, Iterable[str]]] = {"input": (source, ("every", "bin", "pixel_size"))}
+            if source.volume is None:
+                unused["grid"] = (self.grid, Grid.model_fields)
             why = "the input is scanned in simulation; only measured projections have it"
         else:
             unused = {"scan": (self.scan, Scan.model_fields)}

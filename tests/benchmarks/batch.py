@@ -72,7 +72,9 @@ def contents(folder: Path) -> dict:
     """Everything in the folder of a case that the time of day does not change."""
     images = {str(path.relative_to(folder)): read_image(path).data for path in sorted(folder.rglob("*.nii.gz"))}
     metrics = json.loads((folder / "metrics.json").read_text())["methods"]
-    numbers = {f"{name}.{key}": row[key] for name, row in metrics.items() for key in row if key not in ("seconds", "memory")}
+    numbers = {
+        f"{name}.{key}": row[key] for name, row in metrics.items() for key in row if key not in ("seconds", "memory")
+    }
     assert json.loads((folder / "status.json").read_text())["status"] == "complete"
     return images | numbers | {"config": (folder / "config.yaml").read_text()}
 

@@ -162,7 +162,7 @@ def test_unknown_method_names_the_nearest_known_one():
         ({}, "input.every=2", "input.every"),
         ({}, "input.bin=2", "input.bin"),
         ({}, "input.pixel_size=0.5", "input.pixel_size"),
-        ({"input": {"volume": "ct.nii"}}, "grid.shape=[4, 8, 8]", "grid.shape"),
+        ({}, "grid.shape=[4, 8, 8]", "grid.shape"),
         ({"input": {"projections": "scan.h5"}}, "scan.views=48", "scan.views"),
         ({"input": {"data_exchange": "scan.h5"}}, "scan.photons=null", "scan.photons"),
         ({"input": {"projections": "scan.h5"}}, "input.pixel_size=0.5", "input.pixel_size"),
@@ -236,7 +236,8 @@ def test_every_configuration_of_the_house_is_valid(path):
     loaders = {"train": load_training, "prepare": partial(load_settings, PrepareSettings)}
     loaders |= {"batch": lambda path: load_batch(path)[0], "uncertainty": lambda path: load_calibration(path)[0]}
     loaders |= {"sample": lambda path: load_sample(path)[0]}
-    default = load_training if "model" in read_tree(path) else load_run
+    tree = read_tree(path)
+    default = load_training if "model" in tree else loaders["batch"] if "cases" in tree else load_run
     loaders |= {"uncertainty": lambda path: load_lesion(path)[0]} if path.stem == "lesion" else {}
     settings = loaders.get(kind, default)(path)
     assert settings.name

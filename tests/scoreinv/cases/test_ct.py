@@ -8,7 +8,7 @@ from scoreinv.cases import load_case
 from scoreinv.cases.ct import _binned, _grid, circular_geometry, noise_level, simulate
 from scoreinv.config import CTSettings, resolve
 from scoreinv.config.ct import Grid, Scan
-from scoreinv.io import Projections, read_image, write_image, write_projections, write_rtk
+from scoreinv.io import Image, Projections, read_image, write_image, write_projections, write_rtk
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, ParallelBeamGeometry, Volume
 from scoreinv.run import run
@@ -23,6 +23,27 @@ class TestInput:
         assert case.operator.volume == Volume((3, 16, 16), (4.0, 3.0, 3.0))
         assert tuple(case.measurements.shape) == case.operator.out_shape
         torch.testing.assert_close(case.reference, to_attenuation(hu))
+
+    def test_volume_on_another_grid_stays_where_it_is_in_the_patient(self, tmp_path):
+        hu = torch.full((8, 30, 30), -1000.0)
+        hu[2:6, 10:24, 6:20] = 40.0
+        flipped = np.diag([1.0, -1.0, -1.0])
+        write_image(tmp_path / "ct.mha", Image(hu, (4.0, 3.0, 3.0), (10.0, -20.0, 30.0), flipped))
+        tree = {"input": {"volume": str(tmp_path / "ct.mha")}, "scan": {"views": 2}}
+
+        def middle(case):  # of the body, in the patient
+            image = case.placed(case.reference)
+            where = (image.data > 0.01).nonzero().double().mean(0).numpy()
+            return image.origin + image.direction @ (where * image.voxel_size)
+
+        own = load_case(resolve(CTSettings, tree))
+        coarse = load_case(resolve(CTSettings, tree | {"grid": {"shape": [6, 20, 20], "voxel_size": [8.0, 6.0, 6.0]}}))
+        assert coarse.operator.volume == Volume((6, 20, 20), (8.0, 6.0, 6.0))
+        np.testing.assert_allclose(middle(coarse), middle(own), atol=1e-4)
+        mass, expected = (float(case.reference.sum()) * np.prod(case.voxel_size) for case in (coarse, own))
+        assert mass == pytest.approx(expected, rel=0.03)
+        only_size = load_case(resolve(CTSettings, tree | {"grid": {"voxel_size": [2.0, 3.0, 3.0]}}))
+        assert only_size.operator.in_shape == (16, 30, 30)
 
     def test_measured_projections_keep_every_second_view(self, tmp_path):
         volume = Volume((6, 16, 16), (4.0, 4.0, 4.0))
@@ -66,7 +87,7 @@ class TestInput:
             "methods": ["fdk"],
         }
         metrics = run(resolve(CTSettings, tree), tmp_path / "out", progress=False, say=lambda line: None)
-        assert set(metrics["fdk"]) == {"seconds"}
+        assert set(metrics["fdk"]) == {"seconds", "memory"}
         assert {path.name for path in (tmp_path / "out").iterdir()} == {
             "config.yaml",
             "metrics.json",
