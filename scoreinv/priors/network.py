@@ -60,7 +60,8 @@ class NetworkPrior(Prior):
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"NetworkPrior: precision is {precision!r}, expected one of {PRECISIONS}")
-        self.network = network.eval().requires_grad_(False)
+        # Channels last in memory: a sixth faster on CPUs, and what tensor cores of GPUs want.
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.data_std = data_std
         self.parametrisation = parametrisation or EDM(data_std)
         self.sigma_min, self.sigma_max = sigma_range or self.parametrisation.sigma_range
