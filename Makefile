@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test slow lint wheel clean
+.PHONY: demo test slow lint wheel bench clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/scoreinv demo --out out/demo
@@ -22,6 +22,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Beside what else is installed, on this machine; out/bench/bench.md is the table.
+bench: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/bench.py --out out/bench
 
 # The built wheel, alone in a fresh environment outside the checkout, runs a small solve.
 wheel: $(VENV)/.dev

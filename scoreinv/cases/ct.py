@@ -99,7 +99,9 @@ def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
         shape = (2 * math.ceil(reach[0]), 2 * math.ceil(reach[1]))
     else:
         shape = scan.detector_shape
-    return ConeBeamGeometry.circular(scan.source_to_isocenter, scan.source_to_detector, shape, pixel, angles)
+    return ConeBeamGeometry.circular(
+        scan.source_to_isocenter, scan.source_to_detector, shape, pixel, angles, scan.detector_offset
+    )
 
 
 def _measured(settings: CTSettings) -> Case:

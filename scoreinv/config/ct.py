@@ -60,8 +60,20 @@ class Scan(Section):
     pixel_size: tuple[PositiveFloat, PositiveFloat] | None = Field(
         None, description="(v, u) mm; None is a voxel magnified"
     )
+    detector_offset: tuple[float, float] = Field(
+        (0.0, 0.0), description="(v, u) mm; half a detector aside makes a half-fan scan, over a full turn"
+    )
     photons: float | None = Field(1e5, gt=0, description="per pixel before the patient; None adds no noise")
     seed: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _offset_detector_has_a_size(self) -> Self:
+        if self.detector_shape is None and any(self.detector_offset):
+            raise ValueError(
+                f"detector_offset is {self.detector_offset}, and detector_shape null covers the volume from the middle; "
+                "give the shape of the offset detector"
+            )
+        return self
 
 
 class Grid(Section):

@@ -2,24 +2,22 @@
 
     python tests/benchmarks/nufft.py [seconds for each comparison]
 
-Runs alternate, and the least of several is kept, so that a busy machine disturbs all alike. Processor milliseconds
-(summed over threads) compare more fairly there than wall milliseconds, one thread (OMP_NUM_THREADS=1) best. Errors are
-relative to sums to 1e-12 in double precision. Every package is given coil maps where it takes them and runs in
-complex64 in and out; mri-nufft runs with its own defaults and, to compare at equal accuracy, in double precision as
-ours does inside.
+Errors, in the order of the packages, are relative to sums to 1e-12 in double precision. Every package is given coil
+maps where it takes them and runs in complex64 in and out; mri-nufft runs with its own defaults and, to compare at equal
+accuracy, in double precision as ours does inside.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from timing import Row, markdown, raced
 from torch import Tensor
 
 from scoreinv._torchvision import declare_missing_operators
@@ -134,23 +132,9 @@ PEERS = {
 }
 
 
-def least(tasks: list[Callable[[], Any]], seconds: float) -> list[tuple[float, float]]:
-    """The least wall and processor seconds of each task, taken in turns."""
-    best = [(math.inf, math.inf)] * len(tasks)
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        for index, task in enumerate(tasks):
-            wall, cpu = time.perf_counter(), time.process_time()
-            task()
-            spent = (time.perf_counter() - wall, time.process_time() - cpu)
-            best[index] = (min(best[index][0], spent[0]), min(best[index][1], spent[1]))
-    return best
-
-
-def main() -> None:
+def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Milliseconds of every package, and its relative error."""
     warnings.simplefilter("ignore")  # of the others
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    print(f"{torch.get_num_threads()} threads; wall / processor ms (relative error)")
     for case, parameters in cases().items():
         scan = Scan(*parameters)
         built: dict[str, Maps] = {}
@@ -158,16 +142,14 @@ def main() -> None:
             try:
                 built[peer] = build(scan)
             except ImportError:
-                print(f"{peer}: not installed, skipped")
-        print(f"\n{case:34}" + "".join(f"{peer:>27}" for peer in built), flush=True)
+                skipped.append(peer)
         for name in ("forward", "adjoint", "normal"):
-            errors = [scan.error(name, maps[name]()) for maps in built.values()]
-            times = least([maps[name] for maps in built.values()], seconds)
-            cells = [
-                f"{1e3 * wall:.1f} / {1e3 * cpu:.1f} ({e:.1e})" for (wall, cpu), e in zip(times, errors, strict=True)
-            ]
-            print(f"  {name:32}" + "".join(f"{cell:>27}" for cell in cells), flush=True)
+            tasks = {peer: maps[name] for peer, maps in built.items()}
+            errors = ", ".join(f"{scan.error(name, task()):.0e}" for task in tasks.values())
+            yield raced(case, name, tasks, seconds) | {"errors": errors}
 
 
 if __name__ == "__main__":
-    main()
+    absent: list[str] = []
+    print(markdown(list(rows(float(sys.argv[1]) if len(sys.argv) > 1 else 20.0, absent))))
+    print("skipped:", ", ".join(sorted(set(absent))) or "none")

@@ -2,23 +2,20 @@
 
     python tests/benchmarks/pet.py
 
-An image of 32 x 128 x 128 voxels and 4.58 million lines, without and with 13 time-of-flight bins. Ours and
-parallelproj's runs alternate and the least of several is kept, so that a busy machine disturbs both alike. Wall seconds
-are what a user waits; processor seconds, summed over threads, compare more fairly on a shared machine. Parallelproj's
-end points are made beforehand and not counted. Values are compared where conventions agree: an image with an empty
+An image of 32 x 128 x 128 voxels and 4.58 million lines, without and with 13 time-of-flight bins. Parallelproj's end
+points are made beforehand and not counted. Values are compared where conventions agree: an image with an empty
 border, and views that no line of 45 degrees, a tie of the driving axis, belongs to.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from timing import Row, markdown, raced
 
 from scoreinv.operators import PET, TOF, PETScanner, Sinogram, Volume
 
@@ -28,7 +25,6 @@ CASES: dict[str, tuple[int, int, int, TOF | None]] = {
     "4.58 M lines": (9, 276, 4, None),
     "4.58 M lines, TOF 13": (9, 276, 4, TOF(13, 28.0, 60.0)),
 }
-SECONDS_EACH = 30.0
 
 
 def operator(rings: int, radial: int, reach: int, tof: TOF | None, backend: str) -> PET:
@@ -61,21 +57,6 @@ def parallelproj(A: PET, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], 
     ]
 
 
-def least(tasks: list[Callable[[], Any]]) -> list[tuple[float, float]]:
-    """The least wall and processor seconds of each task, taken in turns."""
-    for task in tasks:
-        task()
-    best = [(math.inf, math.inf)] * len(tasks)
-    until = time.perf_counter() + SECONDS_EACH
-    while time.perf_counter() < until:
-        for index, task in enumerate(tasks):
-            wall, cpu = time.perf_counter(), time.process_time()
-            task()
-            seconds = (time.perf_counter() - wall, time.process_time() - cpu)
-            best[index] = (min(best[index][0], seconds[0]), min(best[index][1], seconds[1]))
-    return best
-
-
 def agreement(mine: PET, other: PET) -> float:
     """Largest difference of the projections over the largest value."""
     x = torch.zeros(VOLUME.shape)
@@ -87,29 +68,26 @@ def agreement(mine: PET, other: PET) -> float:
     return float((got - wanted).abs().max() / wanted.max())
 
 
-def main() -> None:
+def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Milliseconds of a projection and of its adjoint, and how far values are apart."""
     rival = importlib.util.find_spec("parallelproj_core") is not None
-    print(f"{torch.get_num_threads()} threads; wall seconds (processor seconds)")
-    print(f"{'case':24}{'':10}{'ours':>18}{'parallelproj':>18}{'ratio':>16}")
+    if not rival:
+        skipped.append("parallelproj")
     for name, case in CASES.items():
         mine = operator(*case, backend="numba")
         generator = torch.Generator().manual_seed(0)
         x, y = torch.rand(mine.in_shape, generator=generator), torch.rand(mine.out_shape, generator=generator)
-        tasks = [[task] for task in ours(mine, x, y)]
+        tasks, apart = [{"ours": task} for task in ours(mine, x, y)], {}
         if rival:
             other = operator(*case, backend="parallelproj")
-            for task, rivals in zip(tasks, parallelproj(other, x, y), strict=True):
-                task.append(rivals)
+            for pair, task in zip(tasks, parallelproj(other, x, y), strict=True):
+                pair["parallelproj"] = task
+            apart = {"largest difference": agreement(mine, other)}
         for direction, pair in zip(("forward", "adjoint"), tasks, strict=True):
-            times = least(pair)
-            print(f"{name:24}{direction:10}", end="")
-            print("".join(f"{wall:9.3f} ({cpu:6.3f})" for wall, cpu in times), end="")
-            if rival:
-                print(f"{times[0][0] / times[1][0]:7.2f} ({times[0][1] / times[1][1]:5.2f})", end="")
-            print(flush=True)
-        if rival:
-            print(f"{name:24}values differ by {agreement(mine, other):.1e} of the largest", flush=True)
+            yield raced(name, direction, pair, seconds) | apart
 
 
 if __name__ == "__main__":
-    main()
+    absent: list[str] = []
+    print(markdown(list(rows(30.0, absent))))
+    print("skipped:", ", ".join(sorted(set(absent))) or "none")

@@ -150,6 +150,10 @@ def test_methods_of_other_scanners_are_refused():
     assert message.startswith("config: methods: unknown method 'cg_sense'; expected one of ['")
 
 
+def test_an_offset_detector_needs_a_size():
+    assert "give the shape of the offset detector" in problem({"scan": {"detector_offset": [0, 60]}})
+
+
 def test_unknown_method_names_the_nearest_known_one():
     assert problem({"methods": ["fdk", "dds-2042"]}) == (
         "config: methods: unknown method 'dds-2042'; did you mean 'dds-2024'?, got ['fdk', 'dds-2042']"

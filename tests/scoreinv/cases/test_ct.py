@@ -190,6 +190,12 @@ class TestSimulation:
         # and not by much more than it must: the farthest corner falls into the outermost pixels
         assert np.abs(pixels - (edges - 1) / 2).max((0, 1)) == pytest.approx(edges / 2, abs=1.0)
 
+    def test_an_offset_detector_sees_the_middle_aside(self):
+        volume = Volume((4, 8, 8), (4.0, 4.0, 4.0))
+        scan = Scan(views=5, detector_shape=(5, 8), pixel_size=(2.0, 3.0), detector_offset=(4.0, 9.0))
+        middles = circular_geometry(volume, scan).project(np.zeros((1, 3)))[:, 0]
+        np.testing.assert_allclose(middles, [[2 - 2, 3.5 - 3]] * 5, atol=1e-9)
+
     def test_given_detector_is_kept(self):
         volume = Volume((4, 8, 8), (4.0, 4.0, 4.0))
         geometry = circular_geometry(volume, Scan(views=3, detector_shape=(5, 7), pixel_size=(2.0, 3.0)))

@@ -1,0 +1,93 @@
+"""How time grows with slices, views and steps, and memory with samples.
+
+    python tests/benchmarks/growth.py
+
+The exponent is the slope of log seconds over log size, processor seconds, by least squares; 1 is proportional.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import Row, markdown
+
+from scoreinv import load_prior, solve
+from scoreinv.config import CTSettings, SampleSettings, resolve
+from scoreinv.memory import PeakMemory
+from scoreinv.metrics import to_attenuation
+from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
+from scoreinv.phantoms import body
+from scoreinv.sample import sample
+
+SIDE, NOISE = 96, 0.01
+SLICES, VIEWS, STEPS, SAMPLES = (8, 16, 32, 64), (16, 32, 64, 128), (8, 16, 32, 64), (4, 8, 16)
+
+
+def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Exponents of time; `seconds` has no say, sizes are fixed."""
+    prior = load_prior("ct-128")
+
+    def solving(slices: int = 8, views: int = 24, steps: int = 8) -> Callable[[], object]:
+        operator, data = scan(slices, views)
+        parts = operator, data, prior
+        return lambda: solve(*parts, likelihood=Gaussian(NOISE), method="dds", steps=steps, samples=1, progress=False)
+
+    def projecting(views: int) -> Callable[[], object]:
+        operator, data = scan(32, views)
+        return lambda: operator.adjoint(operator.forward(operator.adjoint(data)))
+
+    yield exponent("solve, dds, 24 views, 8 steps", "slices", SLICES, [solving(slices=n) for n in SLICES])
+    yield exponent("projections, 32 slices", "views", VIEWS, [projecting(n) for n in VIEWS])
+    yield exponent("solve, dds, 8 slices, 24 views", "steps", STEPS, [solving(steps=n) for n in STEPS])
+    yield memory_of_samples()
+
+
+def scan(slices: int, views: int) -> tuple[ConeBeamCT, torch.Tensor]:
+    volume = Volume((slices, SIDE, SIDE), (3.0,) * 3)
+    angles = 2 * np.pi * np.arange(views) / views
+    geometry = ConeBeamGeometry.circular(800, 1200, (slices + 8, SIDE + 32), (4.5, 4.5), angles)
+    operator = ConeBeamCT(geometry, volume)
+    truth = to_attenuation(body(2028, volume.shape, volume.voxel_size))
+    return operator, Gaussian(NOISE).simulate(operator(truth), torch.Generator().manual_seed(0))
+
+
+def exponent(case: str, axis: str, sizes: Sequence[int], tasks: Sequence[Callable[[], object]]) -> Row:
+    spent = []
+    for task in tasks:
+        task()
+        begun = time.process_time()
+        task()
+        spent.append(time.process_time() - begun)
+    slope = float(np.polyfit(np.log(sizes), np.log(spent), 1)[0])
+    measured = ", ".join(f"{size}: {seconds:.3g} s" for size, seconds in zip(sizes, spent, strict=True))
+    return {"case": case, "grows with": axis, "measured": measured, "exponent": slope}
+
+
+def memory_of_samples() -> Row:
+    """Of `scoreinv sample`, which keeps moments; the exponent 0 is flat."""
+    run = {
+        "input": {"phantom": {"shape": [16, SIDE, SIDE]}},
+        "scan": {"views": 16},
+        "methods": ["dds"],
+        "sampling": {"steps": 2, "max_slices": 16},
+    }
+    held = []
+    for number in (SAMPLES[0], *SAMPLES):  # the first warms up
+        several = run | {"sampling": run["sampling"] | {"samples": number}}
+        settings = resolve(SampleSettings, {"run": several, "keep": False})
+        with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
+            sample(settings, resolve(CTSettings, several), Path(folder), progress=False, say=lambda line: None)
+        held.append(memory.mebibytes)
+    measured = ", ".join(f"{number}: {mib:.0f} MiB" for number, mib in zip(SAMPLES, held[1:], strict=True))
+    slope = float(np.polyfit(np.log(SAMPLES), np.log(np.maximum(held[1:], 1)), 1)[0])
+    return {"case": "sample, 16 slices", "grows with": "samples", "measured": measured, "exponent": slope}
+
+
+if __name__ == "__main__":
+    print(markdown(list(rows(math.nan, []))))
