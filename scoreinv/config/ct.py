@@ -70,7 +70,7 @@ class Scan(Section):
     def _offset_detector_has_a_size(self) -> Self:
         if self.detector_shape is None and any(self.detector_offset):
             raise ValueError(
-                f"detector_offset is {self.detector_offset}, and detector_shape null covers the volume from the middle; "
+                f"detector_offset is {self.detector_offset}, but detector_shape is null, a detector about the middle; "
                 "give the shape of the offset detector"
             )
         return self
