@@ -67,7 +67,7 @@ class ParallelprojTransform(LinearOperator):
         for views, starts, ends in self._chunks(x.device):
             for image, data in zip(images, y, strict=True):
                 part = torch.empty_like(data[views], memory_format=torch.contiguous_format)
-                forward(starts, ends, image, *self._grid(x.device), part, *self._resolution(x.device))
+                self._run(forward, starts, ends, image, part)
                 data[views] = part
         return y.reshape(*x.shape[: x.ndim - 3], *self.out_shape)
 
@@ -79,9 +79,13 @@ class ParallelprojTransform(LinearOperator):
         images = items.new_zeros(len(items), *self.in_shape)
         for views, starts, ends in self._chunks(y.device):
             for image, data in zip(images, items, strict=True):
-                part = data[views].contiguous()
-                back(starts, ends, image, *self._grid(y.device), part, *self._resolution(y.device))
+                self._run(back, starts, ends, image, data[views].contiguous())
         return images.reshape(*batch, *self.in_shape)
+
+    def _run(self, kernel: Any, starts: Tensor, ends: Tensor, image: Tensor, data: Tensor) -> None:
+        """Write the data of these lines, or add to the image."""
+        device = image.device
+        kernel(starts, ends, image, *self._grid(device), data, *self._resolution(device), device_id=device.index or 0)
 
     def _core_for(self, device: torch.device) -> Any:
         """parallelproj, which computes on this device: what is built for the CPU would read a GPU's addresses."""
