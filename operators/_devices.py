@@ -1,4 +1,4 @@
-"""Where line integrals are computed: on the CPU, or by kernels of our own on an NVIDIA GPU."""
+"""Where line integrals are computed: on the CPU or an NVIDIA GPU by kernels of our own, or by parallelproj."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import cache
 
 import torch
 
-DEVICES = {"auto": None, "numba": "cpu", "cuda": "cuda"}  # of a backend; None means that of the data
+# Of a backend of CT and PET; None means that of the data.
+DEVICES = {"auto": None, "numba": "cpu", "cuda": "cuda", "parallelproj": None}
 
 
 def device_of(name: str, backend: str) -> str | None:

@@ -33,7 +33,7 @@ class _CT(LinearOperator):
         self.volume = volume
         self.backend = backend
         _check_shadow(self._shadow(), geometry.detector_shape, name)
-        self._transform = RayTransform(geometry.rays(volume), volume, device_of(name, backend))
+        self._transform = self._line_integrals()
         super().__init__(volume.shape, geometry.shape, device=self._transform.device)
 
     @abstractmethod
@@ -43,6 +43,14 @@ class _CT(LinearOperator):
     def subset(self, i: int, n: int) -> Self:
         """The operator of views i, i + n, i + 2n, ..."""
         return type(self)(self.geometry.subset(i, n), self.volume, self.backend)
+
+    def _line_integrals(self) -> LinearOperator:
+        name, rays = type(self).__name__, self.geometry.rays(self.volume)
+        if self.backend == "parallelproj":
+            from scoreinv.operators._parallelproj import ParallelprojTransform
+
+            return ParallelprojTransform(name, rays, self.volume, self.view_axis)
+        return RayTransform(rays, self.volume, device_of(name, self.backend))
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._transform.forward(x)
@@ -77,11 +85,11 @@ class ConeBeamCT(_CT):
     Args:
         geometry: source and detector, view by view.
         volume: the grid of the image.
-        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, or "auto", where the
-            data are.
+        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
+            where the data are, or "parallelproj".
 
     Raises:
-        ImportError: on a GPU without numba-cuda.
+        ImportError: for backend "parallelproj" without it, or on a GPU without numba-cuda.
         RuntimeError: for backend "cuda" without a GPU.
         ValueError: for an unknown backend, or a detector that sees nothing of the volume in any view.
     """
@@ -103,11 +111,11 @@ class ParallelBeamCT(_CT):
     Args:
         geometry: directions and detector, view by view.
         volume: the grid of the image.
-        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, or "auto", where the
-            data are.
+        backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
+            where the data are, or "parallelproj".
 
     Raises:
-        ImportError: on a GPU without numba-cuda.
+        ImportError: for backend "parallelproj" without it, or on a GPU without numba-cuda.
         RuntimeError: for backend "cuda" without a GPU.
         ValueError: for an unknown backend, or a detector that sees nothing of the volume in any view.
     """

@@ -76,6 +76,16 @@ class Rays:
         zero = np.zeros_like(first)
         return cls((len(first), 1, 1), first, zero, zero, last, zero, zero)
 
+    def segments(self, views: slice) -> tuple[Vectors, Vectors]:
+        """Both ends of every ray of these views, each (views, v, u, 3), mm."""
+        i, j = np.arange(self.shape[1])[:, None, None], np.arange(self.shape[2])[:, None]
+
+        def points(base: Vectors, step_v: Vectors, step_u: Vectors) -> Vectors:
+            first, down, across = (vectors[views, None, None] for vectors in (base, step_v, step_u))
+            return first + i * down + j * across
+
+        return points(self.start, self.start_v, self.start_u), points(self.end, self.end_v, self.end_u)
+
 
 @dataclass(frozen=True, eq=False)
 class ParallelBeamGeometry:

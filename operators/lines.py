@@ -92,6 +92,17 @@ class LinesOfResponse:
         first, second = (np.column_stack([z[plane], across[radial, view]]) for z, across in sides)
         return first, second
 
+    def segments(self, views: slice) -> tuple[Points, Points]:
+        """Both ends of every line of these views, each (radial, views, planes, 3) in (z, y, x), mm."""
+
+        def points(z: Points, across: Points) -> Points:
+            result = np.empty((*across.shape[:2], len(z), 3))
+            result[..., 0], result[..., 1:] = z, across[:, :, None]
+            return result
+
+        (first_z, last_z), (first, last) = self.z, self.ends
+        return points(first_z, first[:, views]), points(last_z, last[:, views])
+
     def products(self, values: Tensor) -> Tensor:
         """What a property of single crystals makes of pairs: products, summed over the pairs of rings of a plane.
 

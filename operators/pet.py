@@ -19,7 +19,6 @@ from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.scanner import PETScanner, Sinogram
 from scoreinv.operators.tof import TOF
 
-_BACKENDS = (*DEVICES, "parallelproj")
 _DENSEST_BODY = 0.03  # 1/mm at 511 keV; bone has 0.017, and water 0.0096 or, in 1/cm, 0.096
 _ELEMENTS = 1 << 24  # of measurements at a time for the sensitivity
 
@@ -71,8 +70,8 @@ class PET(LinearOperator):
         backend: str = "auto",
         sinogram: Sinogram | None = None,
     ) -> None:
-        if backend not in _BACKENDS:
-            raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, _BACKENDS))}")
+        if backend not in DEVICES:
+            raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, DEVICES))}")
         if tof is not None and not isinstance(tof, TOF):
             raise TypeError(
                 f"PET: tof is {tof!r}, expected a TOF with its bins; of times in ps TOF.from_times(bins, bin_width, "
@@ -167,7 +166,7 @@ def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend:
     if backend == "parallelproj":
         from scoreinv.operators._parallelproj import ParallelprojTransform
 
-        return ParallelprojTransform(lines, volume, tof)
+        return ParallelprojTransform("PET", lines, volume, PET.view_axis, tof)
     return LineTransform(lines, volume, tof, device_of("PET", backend))
 
 

@@ -42,7 +42,7 @@ def parallelproj(A: PET, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], 
     import parallelproj_core as core
 
     transform: Any = A._transform
-    ends = [chunk[1:] for chunk in transform._chunks()]
+    ends = [chunk[1:] for chunk in transform._chunks(x.device)]
     starts, stops = (torch.cat([pair[side] for pair in ends], 1).contiguous() for side in (0, 1))
     grid, resolution = transform._grid(x.device), transform._resolution(x.device)
     forward, back = (

@@ -1,10 +1,12 @@
-"""Seconds of the cone-beam projector and its adjoint, beside RTK's Joseph projectors where itk-rtk is installed.
+"""Seconds of the cone-beam projector and its adjoint, beside those Joseph projectors of others that are installed.
 
     python tests/benchmarks/projectors.py
 
-Ours and RTK's runs alternate, and the least of several is kept, so that a busy machine disturbs both alike. Wall
-seconds are what a user waits; processor seconds (summed over threads) compare more fairly on a shared machine. Memory
-is the growth of the resident set beyond the adjoint's output, in volumes (Linux).
+These are RTK's (itk-rtk) and parallelproj's (parallelproj_core, whose threads OMP_NUM_THREADS sets); its end points are
+made beforehand and not counted. Runs alternate, and the least of several is kept, so that a busy machine disturbs all
+alike. Wall seconds are what a user waits; processor seconds (summed over threads) compare more fairly on a shared
+machine. A ratio is ours over the other's. Memory is the growth of the resident set beyond the adjoint's output, in
+volumes (Linux).
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ IMAGE_SIDE, DETECTOR_SIDE = 256.0, 400.0  # mm
 SECONDS_EACH = 20.0
 
 
+Tasks = tuple[Callable[[], Any], Callable[[], Any]]  # forward and adjoint
+
+
 def operator(voxels: int, pixels: int, views: int) -> ConeBeamCT:
     volume = Volume((voxels,) * 3, (IMAGE_SIDE / voxels,) * 3)
     geometry = ConeBeamGeometry.circular(
@@ -40,13 +45,31 @@ def operator(voxels: int, pixels: int, views: int) -> ConeBeamCT:
     return ConeBeamCT(geometry, volume)
 
 
-def ours(voxels: int, pixels: int, views: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def ours(voxels: int, pixels: int, views: int) -> Tasks:
     A = operator(voxels, pixels, views)
     x, y = torch.rand(A.in_shape), torch.rand(A.out_shape)
     return lambda: A.forward(x), lambda: A.adjoint(y)
 
 
-def rtk_joseph(voxels: int, pixels: int, views: int) -> tuple[Callable[[], Any], Callable[[], Any]] | None:
+def parallelproj(voxels: int, pixels: int, views: int) -> Tasks | None:
+    """The same rays in parallelproj, or None where it is not installed."""
+    try:
+        import parallelproj_core as core
+    except ImportError:
+        return None
+    A = operator(voxels, pixels, views)
+    segments = A.geometry.rays(A.volume).segments(slice(None))
+    first, size = A.volume.first_voxel, A.volume.voxel_size
+    starts, ends, *grid = (torch.as_tensor(values, dtype=torch.float32) for values in (*segments, first, size))
+    x, y = torch.rand(A.in_shape), torch.rand(A.out_shape)
+    data, image = torch.empty(A.out_shape), torch.zeros(A.in_shape)
+    return (
+        lambda: core.joseph3d_fwd(starts, ends, x, *grid, data),
+        lambda: core.joseph3d_back(starts, ends, image, *grid, y),
+    )
+
+
+def rtk_joseph(voxels: int, pixels: int, views: int) -> Tasks | None:
     """The same scan in RTK, or None where it is not installed."""
     try:
         import itk
@@ -90,6 +113,9 @@ def rtk_joseph(voxels: int, pixels: int, views: int) -> tuple[Callable[[], Any],
     return run(filters[0]), run(filters[1])
 
 
+PEERS: dict[str, Callable[[int, int, int], Tasks | None]] = {"RTK Joseph": rtk_joseph, "parallelproj": parallelproj}
+
+
 def least(tasks: list[Callable[[], Any]]) -> list[tuple[float, float]]:
     """The least wall and processor seconds of each task, taken in turns."""
     for task in tasks:
@@ -124,18 +150,23 @@ def _status(field: str) -> int:
 
 def main() -> None:
     print(f"{torch.get_num_threads()} threads; wall seconds (processor seconds)")
-    print(f"{'case':28}{'':10}{'ours':>18}{'RTK Joseph':>18}{'ratio':>16}{'extra memory':>15}")
+    print(f"{'case':28}{'':10}{'ours':>18}", end="")
+    print("".join(f"{name:>18}{'ratio':>16}" for name in PEERS) + f"{'extra memory':>15}")
     for case in CASES:
-        mine, other = ours(*case), rtk_joseph(*case)
-        for name, task, rival in zip(("forward", "adjoint"), mine, other or (None, None), strict=True):
-            task()
-            memory = extra_memory(task) if name == "adjoint" else math.nan
-            times = least([task] if rival is None else [task, rival])
-            print(f"{f'{case[0]}^3, {case[1]}^2 x {case[2]} views':28}{name:10}", end="")
-            print("".join(f"{wall:9.3f} ({cpu:6.3f})" for wall, cpu in times), end="")
-            if rival is not None:
-                print(f"{times[0][0] / times[1][0]:7.2f} ({times[0][1] / times[1][1]:5.2f})", end="")
-            print(f"{memory:9.2f} volumes" if memory == memory else "", flush=True)
+        mine = ours(*case)
+        others = [make(*case) for make in PEERS.values()]
+        for direction, name in enumerate(("forward", "adjoint")):
+            mine[direction]()
+            memory = extra_memory(mine[direction]) if name == "adjoint" else math.nan
+            (wall, cpu), *times = least([mine[direction], *(other[direction] for other in others if other)])
+            print(f"{f'{case[0]}^3, {case[1]}^2 x {case[2]} views':28}{name:10}{wall:9.3f} ({cpu:6.3f})", end="")
+            for other in others:
+                if other is None:
+                    print(f"{'not installed':>18}{'':16}", end="")
+                    continue
+                their_wall, their_cpu = times.pop(0)
+                print(f"{their_wall:9.3f} ({their_cpu:6.3f}){wall / their_wall:8.2f} ({cpu / their_cpu:5.2f})", end="")
+            print(f"{memory:7.2f} volumes" if memory == memory else "", flush=True)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_image_in_hounsfield_units_is_warned_of():
 @both
 def test_backends_are_named_in_the_error(operator):
     assert type(operator)(operator.geometry, VOLUME, backend="numba").backend == "numba"
-    with pytest.raises(ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda'"):
+    with pytest.raises(ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda', 'parallelproj'"):
         type(operator)(operator.geometry, VOLUME, backend="tigre")
 
 

@@ -91,6 +91,14 @@ def test_cone_rays_run_from_source_to_pixel():
     np.testing.assert_allclose((rays.end + last) / 2, geometry.detector_centers, atol=1e-9)
 
 
+def test_segments_are_the_ends_of_the_rays_of_some_views():
+    rays = ParallelBeamGeometry.circular((3, 4), (2.0, 1.0), ANGLES, (0.0, 5.0)).rays(Volume((4, 4, 4), (10, 10, 10)))
+    starts, ends = rays.segments(slice(2, 5))
+    assert starts.shape == ends.shape == (3, 3, 4, 3)
+    np.testing.assert_allclose(starts[1, 2, 3], rays.start[3] + 2 * rays.start_v[3] + 3 * rays.start_u[3], atol=1e-12)
+    np.testing.assert_allclose(ends[2, 1, 0], rays.end[4] + rays.end_v[4], atol=1e-12)
+
+
 def test_subset_takes_every_nth_view():
     part = circular().subset(1, 3)
     np.testing.assert_array_equal(part.sources, circular().sources[1::3])

@@ -69,6 +69,14 @@ def test_subsets_of_views_partition_the_lines():
     np.testing.assert_array_equal(lines.subset(1, 2).subset(1, 3).views, lines.views[1::2][1::3])
 
 
+def test_segments_join_the_two_crystals_of_a_line():
+    lines = LinesOfResponse(SCANNER, Sinogram(7, 2, 3))
+    found = lines.segments(slice(2, 6))
+    radial, view, plane = (index.ravel() for index in np.indices(found[0].shape[:3]))
+    for got, wanted in zip(found, lines.points(radial, view + 2, plane), strict=True):
+        np.testing.assert_array_equal(got.reshape(-1, 3), wanted)
+
+
 def test_products_of_crystals_follow_the_lines():
     lines = LinesOfResponse(SCANNER, Sinogram(7, 2, 3))
     values = torch.rand(SCANNER.rings, SCANNER.crystals, generator=torch.Generator().manual_seed(0))
