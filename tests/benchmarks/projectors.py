@@ -1,34 +1,30 @@
-"""Seconds of the cone-beam projector and its adjoint, beside those Joseph projectors of others that are installed.
+"""Milliseconds of the cone-beam projector and its adjoint, beside the projectors of others that are installed.
 
     python tests/benchmarks/projectors.py
 
-These are RTK's (itk-rtk) and parallelproj's (parallelproj_core, whose threads OMP_NUM_THREADS sets); its end points are
-made beforehand and not counted. Runs alternate, and the least of several is kept, so that a busy machine disturbs all
-alike. Wall seconds are what a user waits; processor seconds (summed over threads) compare more fairly on a shared
-machine. A ratio is ours over the other's. Memory is the growth of the resident set beyond the adjoint's output, in
-volumes (Linux).
+These are RTK's Joseph (itk-rtk), parallelproj's (parallelproj_core, whose threads OMP_NUM_THREADS sets; its end points
+are made beforehand and not counted) and one of torch's own: samples along every ray by grid_sample, a voxel apart, and
+autograd for its adjoint. Memory is what a call holds beyond its output.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from timing import Row, markdown, raced
 
+from scoreinv.memory import MIB, PeakMemory
 from scoreinv.operators import ConeBeamGeometry, Volume
 from scoreinv.operators.cone_beam import ConeBeamCT
 
-CASES = [(128, 128, 8), (128, 128, 64), (256, 256, 8)]  # voxels a side, pixels a side, views
+CASES = [(128, 128, 8), (128, 128, 64), (256, 256, 8), (256, 256, 64)]  # voxels a side, pixels a side, views
 SOURCE_TO_ISOCENTER, SOURCE_TO_DETECTOR = 800.0, 1200.0
 IMAGE_SIDE, DETECTOR_SIDE = 256.0, 400.0  # mm
 SECONDS_EACH = 20.0
-
 
 Tasks = tuple[Callable[[], Any], Callable[[], Any]]  # forward and adjoint
 
@@ -113,61 +109,65 @@ def rtk_joseph(voxels: int, pixels: int, views: int) -> Tasks | None:
     return run(filters[0]), run(filters[1])
 
 
-PEERS: dict[str, Callable[[int, int, int], Tasks | None]] = {"RTK Joseph": rtk_joseph, "parallelproj": parallelproj}
+def grid_sample(voxels: int, pixels: int, views: int) -> Tasks:
+    """Sums of samples along every ray, a view at a time."""
+    A = operator(voxels, pixels, views)
+    step = IMAGE_SIDE / voxels
+    reach = math.sqrt(3) / 2 * IMAGE_SIDE
+    along = torch.arange(-reach, reach, step)
+    x, y = torch.rand(A.in_shape), torch.rand(A.out_shape)
+    rays = []
+    for view in range(views):
+        ends_of_rays = A.geometry.rays(A.volume).segments(slice(view, view + 1))
+        starts, ends = (torch.as_tensor(points[0], dtype=torch.float32) for points in ends_of_rays)
+        ways = torch.nn.functional.normalize(ends - starts, dim=-1)
+        nearest = starts - (starts * ways).sum(-1, keepdim=True) * ways  # to the middle of the volume
+        rays.append((nearest, ways))
+
+    def projected(image: torch.Tensor, view: int) -> torch.Tensor:
+        nearest, ways = rays[view]
+        points = nearest[..., None, :] + along[:, None] * ways[..., None, :]
+        places = (points * (2 / IMAGE_SIDE)).flip(-1)[None]
+        samples = torch.nn.functional.grid_sample(image[None, None], places, align_corners=False)
+        return step * samples.sum(-1)[0, 0]
+
+    def adjoint() -> torch.Tensor:
+        image = torch.zeros_like(x, requires_grad=True)
+        # View by view, or autograd would keep the samples of all of them.
+        for view in range(views):
+            projected(image, view).backward(y[view])
+        return torch.as_tensor(image.grad)
+
+    return lambda: torch.stack([projected(x, view) for view in range(views)]), adjoint
 
 
-def least(tasks: list[Callable[[], Any]]) -> list[tuple[float, float]]:
-    """The least wall and processor seconds of each task, taken in turns."""
-    for task in tasks:
-        task()
-    best = [(math.inf, math.inf)] * len(tasks)
-    until = time.perf_counter() + SECONDS_EACH
-    while time.perf_counter() < until:
-        for index, task in enumerate(tasks):
-            wall, cpu = time.perf_counter(), time.process_time()
-            task()
-            seconds = (time.perf_counter() - wall, time.process_time() - cpu)
-            best[index] = (min(best[index][0], seconds[0]), min(best[index][1], seconds[1]))
-    return best
+PEERS: dict[str, Callable[[int, int, int], Tasks | None]] = {
+    "RTK Joseph": rtk_joseph,
+    "parallelproj": parallelproj,
+    "grid_sample": grid_sample,
+}
 
 
-def extra_memory(task: Callable[[], torch.Tensor]) -> float:
-    """Resident memory at its peak beyond the output, in outputs; NaN where the system does not tell."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # gives freed memory back, or the output could lie in it unseen
-        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-        before = _status("VmRSS")
-        output = task()
-        return (_status("VmHWM") - before) * 1024 / output.nbytes - 1
-    except (OSError, AttributeError):
-        return math.nan
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
-def main() -> None:
-    print(f"{torch.get_num_threads()} threads; wall seconds (processor seconds)")
-    print(f"{'case':28}{'':10}{'ours':>18}", end="")
-    print("".join(f"{name:>18}{'ratio':>16}" for name in PEERS) + f"{'extra memory':>15}")
+def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Milliseconds of a projection and of its adjoint, and the memory of ours beyond the output."""
     for case in CASES:
-        mine = ours(*case)
-        others = [make(*case) for make in PEERS.values()]
-        for direction, name in enumerate(("forward", "adjoint")):
-            mine[direction]()
-            memory = extra_memory(mine[direction]) if name == "adjoint" else math.nan
-            (wall, cpu), *times = least([mine[direction], *(other[direction] for other in others if other)])
-            print(f"{f'{case[0]}^3, {case[1]}^2 x {case[2]} views':28}{name:10}{wall:9.3f} ({cpu:6.3f})", end="")
-            for other in others:
-                if other is None:
-                    print(f"{'not installed':>18}{'':16}", end="")
-                    continue
-                their_wall, their_cpu = times.pop(0)
-                print(f"{their_wall:9.3f} ({their_cpu:6.3f}){wall / their_wall:8.2f} ({cpu / their_cpu:5.2f})", end="")
-            print(f"{memory:7.2f} volumes" if memory == memory else "", flush=True)
+        voxels, pixels, views = case
+        built = {"ours": ours(*case)}
+        for name, build in PEERS.items():
+            tasks = build(*case)
+            if tasks is None:
+                skipped.append(name)
+            else:
+                built[name] = tasks
+        for index, direction in enumerate(("forward", "adjoint")):
+            race = {name: tasks[index] for name, tasks in built.items()}
+            row = raced(f"{voxels}^3, {pixels}^2 x {views} views", direction, race, seconds)
+            with PeakMemory() as memory:
+                output = race["ours"]()
+            yield row | {"memory (MiB)": max(0.0, memory.mebibytes - output.nbytes / MIB)}
 
 
 if __name__ == "__main__":
-    main()
+    absent: list[str] = []
+    print(markdown(list(rows(SECONDS_EACH, absent))))
+    print("skipped:", ", ".join(sorted(set(absent))) or "none")
