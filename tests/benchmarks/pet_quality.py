@@ -149,7 +149,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The best setting of each method at each level, as Markdown."""
+    """The best setting of each method at each level, of those that were tried on every scan, as Markdown."""
     text = ["| counts | method | PSNR (dB) | SSIM | recovery | seconds |", "|---|---|---|---|---|---|"]
     for counts in sorted({row["counts"] for row in rows}):
         for family in ("osem", "bsrem", "map-em"):
@@ -157,7 +157,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             for row in rows:
                 if row["counts"] == counts and row["method"].startswith(family):
                     chosen.setdefault(row["method"], []).append(row)
-            best = max(chosen, key=lambda method: np.mean([row["psnr"] for row in chosen[method]]))
+            everywhere = [method for method in chosen if len(chosen[method]) == max(map(len, chosen.values()))]
+            best = max(everywhere, key=lambda method: np.mean([row["psnr"] for row in chosen[method]]))
             means = {
                 key: np.mean([row[key] for row in chosen[best]]) for key in ("psnr", "ssim", "recovery", "seconds")
             }
