@@ -7,14 +7,14 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scoreinv import baselines
 from scoreinv.acquisition import acquisition
@@ -64,10 +64,10 @@ def run(
         samples: write every sample of the posterior beside their mean.
 
     Returns:
-        Metrics by method: psnr (dB), ssim and vif where there is a reference, held_out (relative error of predicted
-        samples) where samples were held out, seconds, memory (MiB at its peak, beyond what the process held before)
-        and parameters of the network, if there is one. A psnr of Inf (equal images) and an ssim or vif of NaN (slices
-        too small) are null in metrics.json.
+        Metrics by method: psnr (dB), ssim and vif where there is a reference; held_out (relative error of predicted
+        samples) where samples were held out; seconds; memory (MiB of the host at its peak, as `PeakMemory`), unless
+        images were found in the store; and parameters of the trained networks in it, if any. A psnr of Inf (equal
+        images) and an ssim or vif of NaN (slices too small) are null in metrics.json.
     """
     from scoreinv.io import atomic_path, write_image, write_json
     from scoreinv.metrics import compared
@@ -92,7 +92,8 @@ def run(
         begun = time.perf_counter()
         store = None if kept is None else kept(method)
         before = 0.0 if store is None else store.seconds()
-        start, sampler = hot_start(method)
+        found = [] if store is None else store.numbers()
+        start, _ = hot_start(method)
         with PeakMemory() as memory:
             if method in networks:
                 learned = partial(reconstruct_learned, networks[method], case.operator, case.measurements)
@@ -102,14 +103,12 @@ def run(
                 parts = case, prior, settings.sampling, out, progress, first
                 about = None if start is not None or method not in METHODS else acquisition(settings, method, case)
                 images[method] = reconstruct(method, *parts, store=store, samples=samples, about=about)
-        row = {"seconds": before + time.perf_counter() - begun, "memory": memory.mebibytes}
-        network = networks.get(method) or (
-            prior.network if sampler in METHODS and isinstance(prior, NetworkPrior) else None
-        )
-        if network is not None:
-            row["parameters"] = sum(weights.numel() for weights in network.parameters())
+        row = {"seconds": before + time.perf_counter() - begun}
+        if not found:  # what was found in the store needed memory once, but nobody remembers how much
+            row["memory"] = memory.mebibytes
         if start is not None:
-            row = _after(metrics[start], row)
+            row = _together(metrics[start], row)
+        row |= _parameters(method, networks, prior)
         write_image(out / f"{method}.nii.gz", case.placed(images[method]))
         if case.reference is not None:
             pair = images[method], case.reference, case.scale
@@ -129,13 +128,21 @@ def run(
     return metrics
 
 
-def _after(start: dict[str, float], own: dict[str, float]) -> dict[str, float]:
-    """What a hot start costs together with the reconstruction that it starts from."""
-    return own | {
-        "seconds": own["seconds"] + start["seconds"],
-        "memory": max(own["memory"], start["memory"]),
-        "parameters": own.get("parameters", 0) + start.get("parameters", 0),
-    }
+def _together(start: dict[str, float], own: dict[str, float]) -> dict[str, float]:
+    """What a hot start costs with the reconstruction that it starts from."""
+    row = {"seconds": start["seconds"] + own["seconds"]}
+    return row | {key: max(start[key], own[key]) for key in ("memory",) if key in start and key in own}
+
+
+def _parameters(method: str, networks: Mapping[str, LearnedNetwork], prior: Prior | None) -> dict[str, float]:
+    """Of the trained networks in a method, each counted once; nothing where there is none."""
+    used: set[nn.Module] = set()
+    for part in method.split("+"):
+        if part in networks:
+            used.add(networks[part])
+        elif part in METHODS and isinstance(prior, NetworkPrior):
+            used.add(prior.network)
+    return {"parameters": sum(p.numel() for network in used for p in network.parameters())} if used else {}
 
 
 def _once(compute: Callable[[], Tensor], case: Case, store: SampleStore | None) -> Tensor:

@@ -68,7 +68,8 @@ def batch(
                 summary = write_summary(out, cases, outcomes)
     if part.index == 0:
         counts = ", ".join(f"{number} {status}" for status, number in summary["counts"].items() if number)
-        say(means_table(summary))
+        if summary["means"]:
+            say(means_table(summary))
         say(f"Of {len(cases)} cases: {counts}; see {out / 'summary.json'}.")
     return outcomes
 

@@ -13,6 +13,7 @@ from scoreinv.batch.folders import Places, in_turn
 from scoreinv.config import BatchCase
 from scoreinv.io import write_json
 from scoreinv.report import table as metrics_table
+from scoreinv.report.batch import title
 
 
 def write_summary(out: Path, cases: Sequence[BatchCase], own: Sequence[Outcome]) -> dict[str, Any]:
@@ -34,30 +35,37 @@ def write_summary(out: Path, cases: Sequence[BatchCase], own: Sequence[Outcome])
 
 
 def means(cases: Sequence[BatchCase], rows: dict[str, Any]) -> list[dict[str, Any]]:
-    """Over the complete cases of every kind; of what is no number there are none."""
+    """Over the complete cases of every kind by the same methods.
+
+    A metric that is no number for one method of a case counts for none of them there, so that all have the same cases.
+    """
     kinds: dict[str, dict[str, Any]] = {}
     for case in cases:
-        if rows[case.name]["status"] != "complete":
-            continue
-        kind = kinds.setdefault(repr(case.kind), {"of": case.kind, "cases": 0, "metrics": {}})
-        kind["cases"] += 1
-        for method, metrics in rows[case.name]["metrics"].items():
-            for metric, value in metrics.items():
-                kind["metrics"].setdefault(method, {}).setdefault(metric, []).append(value)
-    for kind in kinds.values():
-        for method, metrics in kind["metrics"].items():
-            known = {metric: [v for v in values if v is not None and isfinite(v)] for metric, values in metrics.items()}
-            kind["metrics"][method] = {metric: fmean(values) for metric, values in known.items() if values}
-    return list(kinds.values())
+        if rows[case.name]["status"] == "complete":
+            metrics = rows[case.name]["metrics"]
+            kind = kinds.setdefault(repr((case.kind, list(metrics))), {"of": case.kind, "cases": []})
+            kind["cases"].append(metrics)
+    return [{"of": kind["of"], "cases": len(kind["cases"]), "metrics": _mean(kind["cases"])} for kind in kinds.values()]
+
+
+def _mean(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float]]:
+    result: dict[str, dict[str, float]] = {method: {} for method in cases[0]}
+    for metric in dict.fromkeys(key for row in cases[0].values() for key in row):
+        methods = [method for method, row in cases[0].items() if metric in row]
+        values = [[case[method].get(metric) for method in methods] for case in cases]
+        known = [[v for v in row if v is not None and isfinite(v)] for row in values]
+        known = [row for row in known if len(row) == len(methods)]
+        for method, column in zip(methods, zip(*known, strict=True), strict=False):
+            result[method][metric] = fmean(column)
+    return result
 
 
 def means_table(summary: dict[str, Any]) -> str:
     """Markdown: a table of means over every kind of cases, under what they have alike."""
-    texts = []
-    for kind in summary["means"]:
-        alike = ", ".join(f"{path}: {value}" for path, value in kind["of"].items())
-        texts.append(f"{alike or 'All'} (means of {kind['cases']})\n\n{metrics_table(kind['metrics'])}")
-    return "\n\n".join(texts)
+    return "\n\n".join(
+        f"{title(kind['of'])} (means of {kind['cases']})\n\n{metrics_table(kind['metrics'])}"
+        for kind in summary["means"]
+    )
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -27,8 +27,8 @@ from scoreinv.operators import (
 )
 from scoreinv.training.resampling import resampled
 
-AIR = -1000.0  # HU
 log = logging.getLogger("scoreinv")
+AIR = -1000.0  # HU
 SOFT = (-150.0, 200.0)  # HU, tissue that lesions are put into
 CTOperator = ConeBeamCT | ParallelBeamCT
 Geometry = ConeBeamGeometry | ParallelBeamGeometry
@@ -53,7 +53,7 @@ def _on_grid(image: Image, grid: Grid) -> Image:
         return image
     old, size = np.asarray(image.voxel_size), grid.voxel_size or image.voxel_size
     z, y, x = grid.shape or np.maximum(1, np.rint(np.asarray(image.data.shape) * old / size)).astype(int).tolist()
-    data = resampled(image.data, image.voxel_size, (z, y, x), size, AIR)
+    data = resampled(image.data.clamp(min=AIR), image.voxel_size, (z, y, x), size, AIR)
     middles = [(np.asarray(shape) - 1) / 2 * sizes for shape, sizes in ((image.data.shape, old), ((z, y, x), size))]
     first, second, third = image.origin + image.direction @ (middles[0] - middles[1])
     return replace(image, data=data, voxel_size=size, origin=(first, second, third))
@@ -72,7 +72,7 @@ def simulate(hu: Tensor, voxel_size: tuple[float, float, float], scan: Scan) -> 
     z, y, x = hu.shape
     volume = Volume((z, y, x), voxel_size)
     operator = ConeBeamCT(circular_geometry(volume, scan), volume)
-    truth = to_attenuation(hu.clamp(min=-1000)).to(torch.float32)
+    truth = to_attenuation(hu.clamp(min=AIR)).to(torch.float32)
     expected = operator(truth)
     if scan.photons is None:
         return Case(operator, expected, Gaussian(1e-3), truth, lying_on(volume), HOUNSFIELD)
@@ -99,9 +99,13 @@ def circular_geometry(volume: Volume, scan: Scan) -> ConeBeamGeometry:
         shape = (2 * math.ceil(reach[0]), 2 * math.ceil(reach[1]))
     else:
         shape = scan.detector_shape
-    return ConeBeamGeometry.circular(
-        scan.source_to_isocenter, scan.source_to_detector, shape, pixel, angles, scan.detector_offset
-    )
+    parts = scan.source_to_isocenter, scan.source_to_detector, shape, pixel, angles
+    if abs(scan.detector_offset[1]) >= shape[1] * pixel[1] / 2:
+        raise ValueError(
+            f"scan.detector_offset is {scan.detector_offset[1]:g} mm along u, expected less than half the detector, "
+            f"{shape[1] * pixel[1] / 2:g} mm: it misses the axis"
+        )
+    return ConeBeamGeometry.circular(*parts, scan.detector_offset)
 
 
 def _measured(settings: CTSettings) -> Case:

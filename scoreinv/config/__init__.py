@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scoreinv.config import ct, mri, pet
-from scoreinv.config.batch import RESERVED, BatchSettings, CaseSettings, found, stem, varied
+from scoreinv.config.batch import RESERVED, BatchSettings, CaseSettings, found, stem, swept
 from scoreinv.config.ct import CTSettings
 from scoreinv.config.loading import (
     ConfigError,
@@ -28,6 +28,7 @@ from scoreinv.config.uncertainty import CalibrateSettings, LesionSettings, Regio
 from scoreinv.training.learned import MODELS, LearnedSettings
 from scoreinv.training.settings import TrainSettings
 
+_ABSENT = object()
 RUNS: dict[str, type[RunSettings]] = {"cbct": CTSettings, "mri": MRISettings, "pet": PETSettings}
 DEMOS: dict[str, tuple[dict[str, Any], ...]] = {"cbct": (ct.DEMO,), "mri": (mri.DEMO,), "pet": pet.DEMO}
 
@@ -67,12 +68,13 @@ def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCa
     """
     cases: list[BatchCase] = []
     taken: dict[str, str] = {}
+    known: set[str] = set()
     for k, entry in enumerate(settings.cases):
         try:
             pairs = found(entry, f"cases.{k}")
         except ValueError as error:
             raise ConfigError(f"{source}: {error}") from None
-        for (stem_name, file), (ending, values) in itertools.product(pairs, varied(entry)):
+        for (stem_name, file), (ending, values) in itertools.product(pairs, swept(entry)):
             name = stem_name + ending
             what = f"cases.{k}" if file is None else f"cases.{k} ({str(file)!r})"
             if not re.fullmatch(NAME, name) or name in RESERVED:
@@ -84,28 +86,32 @@ def batch_cases(settings: BatchSettings, source: str = "config") -> list[BatchCa
                 )
             taken[name.casefold()] = what
             run = _case_run(settings, entry, values, name, file, f"{source}: {what}")
-            cases.append(BatchCase(name, run, _kind(run, settings.means_by, f"{source}: means_by")))
+            tree = run.model_dump(mode="json")
+            kind = {path: _at(tree, path) for path in settings.means_by}
+            known |= {path for path, value in kind.items() if value is not _ABSENT}
+            shown = {path: None if value is _ABSENT else value for path, value in kind.items()}
+            cases.append(BatchCase(name, run, shown))
+    for path in settings.means_by:
+        if path not in known:
+            raise ConfigError(f"{source}: means_by: {path} is a key of no case's run, expected one such as scan.views")
     return cases
 
 
-def _kind(run: RunSettings, paths: Iterable[str], source: str) -> dict[str, Any]:
-    kind: dict[str, Any] = {}
-    for path in paths:
-        value: Any = run.model_dump(mode="json")
-        for key in path.split("."):
-            if not isinstance(value, dict) or key not in value:
-                raise ConfigError(
-                    f"{source}: {path} is no key of a {run.modality} run, expected one such as scan.views"
-                )
-            value = value[key]
-        kind[path] = value
-    return kind
+def _at(tree: Any, path: str) -> Any:
+    """The value at a key.path; _ABSENT if there is no such key, None below a section that is null."""
+    for key in path.split("."):
+        if tree is None:
+            return None
+        if not isinstance(tree, dict) or key not in tree:
+            return _ABSENT
+        tree = tree[key]
+    return tree
 
 
 def _case_run(
-    settings: BatchSettings, entry: CaseSettings, varied: dict[str, Any], name: str, file: Path | None, source: str
+    settings: BatchSettings, entry: CaseSettings, own: dict[str, Any], name: str, file: Path | None, source: str
 ) -> RunSettings:
-    values = entry.set | varied
+    values = entry.set | own
     if file is not None:
         values[settings.file] = str(file)
         values |= {key: str(file.parent / text.replace("{stem}", stem(file))) for key, text in settings.beside.items()}

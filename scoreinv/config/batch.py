@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import itertools
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from scoreinv.config.sampling import Name
 from scoreinv.training.settings import Section
@@ -22,9 +23,20 @@ class CaseSettings(Section):
     name: Name | None = Field(None, description="of its folder; None is that of its file, up to the first dot")
     file: str | None = Field(None, description="measurements, or a pattern such as scans/*.h5 for many")
     set: dict[str, Any] = Field({}, description="what is particular to it, by key.path of the run")
-    vary: dict[str, tuple[str | int | float | bool, ...]] = Field(
+    sweep: dict[str, tuple[Any, ...]] = Field(
         {}, description="values by key.path of the run; every combination of them is a case of its own"
     )
+
+    @model_validator(mode="after")
+    def _every_value_once(self) -> Self:
+        for key, values in self.sweep.items():
+            if not values:
+                raise ValueError(f"sweep.{key}: is empty, expected at least one value")
+            if any(value in values[:k] for k, value in enumerate(values)):
+                raise ValueError(f"sweep.{key}: is {list(values)}, expected every value once")
+            if key in self.set:
+                raise ValueError(f"sweep.{key}: stands in set as well; remove it there")
+        return self
 
 
 class Outputs(Section):
@@ -63,11 +75,16 @@ class BatchSettings(Section):
     threads: PositiveInt | None = Field(None, description="of a process; None leaves them to torch")
 
 
-def varied(case: CaseSettings) -> list[tuple[str, dict[str, Any]]]:
+def swept(case: CaseSettings) -> list[tuple[str, dict[str, Any]]]:
     """What the name of a case ends with, and the values that it is told, of every combination."""
-    combinations = itertools.product(*case.vary.values())
-    named = [dict(zip(case.vary, values, strict=True)) for values in combinations]
-    return [("".join(f"-{key.rpartition('.')[2]}-{value}" for key, value in each.items()), each) for each in named]
+    combinations = itertools.product(*case.sweep.values())
+    told = [dict(zip(case.sweep, values, strict=True)) for values in combinations]
+    return [("".join(f"-{key.rpartition('.')[2]}-{_plain(each[key])}" for key in each), each) for each in told]
+
+
+def _plain(value: Any) -> str:
+    """A value as part of a name: paths and lists without their separators."""
+    return "-".join(re.findall(r"\w+(?:\.\w+)*", str(value)))
 
 
 def found(case: CaseSettings, where: str) -> list[tuple[str, Path | None]]:

@@ -61,7 +61,8 @@ class Scan(Section):
         None, description="(v, u) mm; None is a voxel magnified"
     )
     detector_offset: tuple[float, float] = Field(
-        (0.0, 0.0), description="(v, u) mm; half a detector aside makes a half-fan scan, over a full turn"
+        (0.0, 0.0),
+        description="(v, u) mm; almost half a detector along u makes a half-fan scan, over a full turn",
     )
     photons: float | None = Field(1e5, gt=0, description="per pixel before the patient; None adds no noise")
     seed: int = Field(1, ge=0)

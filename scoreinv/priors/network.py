@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from scoreinv.priors.base import Prior
 from scoreinv.priors.intensity import IntensityMap
@@ -61,8 +60,6 @@ class NetworkPrior(Prior):
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"NetworkPrior: precision is {precision!r}, expected one of {PRECISIONS}")
-        # Channels last in memory: a sixth faster on CPUs, and what tensor cores of GPUs want.
-        convert_conv2d_weight_memory_format(network, torch.channels_last)
         self.network = network.eval().requires_grad_(False)
         self.data_std = data_std
         self.parametrisation = parametrisation or EDM(data_std)

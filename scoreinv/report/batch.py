@@ -20,7 +20,10 @@ def read_batch(folder: Path, target: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text())
         cases = [_case(name, row, target) for name, row in summary["cases"].items()]
-        means = [_kind(kind) for kind in summary["means"]]
+        means = [
+            {"name": title(kind["of"]), "cases": int(kind["cases"]), "metrics": _numbers(kind["metrics"])}
+            for kind in summary.get("means", [])
+        ]
         counts = {str(status): int(count) for status, count in summary["counts"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not as `scoreinv batch` writes it ({error}); let the batch finish again") from None
@@ -38,9 +41,9 @@ def _case(name: str, row: dict[str, Any], target: Path) -> dict[str, Any]:
     }
 
 
-def _kind(kind: dict[str, Any]) -> dict[str, Any]:
-    alike = ", ".join(f"{path}: {value}" for path, value in kind["of"].items())
-    return {"name": alike, "cases": int(kind["cases"]), "metrics": _numbers(kind["metrics"])}
+def title(kind: dict[str, Any]) -> str:
+    """What cases of a kind have alike, in words."""
+    return ", ".join(f"{path}: {value}" for path, value in kind.items()) or "All"
 
 
 def _numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:

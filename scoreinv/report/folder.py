@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor
 
 from scoreinv.io import Image, read_image
-from scoreinv.metrics import HOUNSFIELD, Scale, activities, hfen, magnitudes, vif
+from scoreinv.metrics import HOUNSFIELD, Scale, activities, hfen, magnitudes
 from scoreinv.report.coverage import curves
 from scoreinv.report.volumes import averaged, fewer, packed
 
@@ -127,10 +127,7 @@ def _volumes(
         "widest": widest,
         "unit": scale.unit if scale.unit != "of the image" else "",
         "measured": {
-            method: {
-                "hfen": _number(hfen(image.data, reference.data, scale)),
-                "vif": _number(vif(image.data, reference.data, scale)),
-            }
+            method: {"hfen": _number(hfen(image.data, reference.data, scale))}
             for method, image in images.items()
             if reference is not None
         },

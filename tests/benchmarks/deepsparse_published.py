@@ -1,6 +1,6 @@
 """Seconds and memory of the published configuration of DeepSparse at 256^3; weights do not matter to either.
 
-    python tests/benchmarks/deepsparse_published.py [views]
+python tests/benchmarks/deepsparse_published.py [views]
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
             row = raced(f"{voxels}^3, {pixels}^2 x {views} views", direction, race, seconds)
             with PeakMemory() as memory:
                 output = race["ours"]()
-            yield row | {"memory (MiB)": max(0.0, memory.mebibytes - output.nbytes / MIB)}
+            yield row | {"memory (MiB)": memory.mebibytes - output.nbytes / MIB}
 
 
 if __name__ == "__main__":

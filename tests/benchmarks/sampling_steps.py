@@ -1,6 +1,6 @@
 """Samplers beside those of deepinv: the same network, the same scan, as many steps.
 
-    python tests/benchmarks/samplers.py
+    python tests/benchmarks/sampling_steps.py
 
 `network` is the share of our time that the network's calls alone take; what remains is data step, noise and checks.
 """

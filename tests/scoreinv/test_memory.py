@@ -1,11 +1,35 @@
-"""`scoreinv.memory`: what a block needs beyond what the process holds."""
+"""`scoreinv.memory`, and the memory of whole reconstructions, each in a process of its own."""
 
+import subprocess
+import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from scoreinv.memory import PeakMemory
+
+DPS = """
+import resource
+import numpy as np
+import torch
+from scoreinv import load_prior, solve
+from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
+
+volume = Volume((128, 128, 128), (3.0, 3.0, 3.0))
+angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (128, 128), (4.5, 4.5), angles), volume)
+y = operator(torch.full(volume.shape, 0.02))
+solve(operator, y, load_prior("ct-128"), likelihood=Gaussian(0.05), method="dps", steps=1, progress=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+@pytest.mark.slow
+def test_dps_of_a_large_volume_holds_the_activations_of_a_chunk_of_slices_at_a_time():
+    ran = subprocess.run([sys.executable, "-c", DPS], check=True, capture_output=True, text=True)
+    assert float(ran.stdout) < 4  # GB; the graph of all slices would take more than ten
 
 
 def test_what_was_held_in_between_is_found_though_it_is_gone_at_the_end():
@@ -18,6 +42,18 @@ def test_what_was_held_in_between_is_found_though_it_is_gone_at_the_end():
     assert held.sum() == 2**22
 
 
-def test_a_block_that_fails_raises_what_it_raised():
+def test_a_block_that_fails_raises_what_it_raised_and_nobody_looks_any_longer():
+    threads = threading.active_count()
     with pytest.raises(ValueError, match="mine"), PeakMemory():
         raise ValueError("mine")
+    assert threading.active_count() == threads
+
+
+def test_memory_that_was_freed_before_counts_when_it_is_used_again():
+    small = [np.ones(2**13) for _ in range(1024)]  # 64 KiB each, which freeing alone does not give back
+    del small
+    with PeakMemory() as memory:
+        again = [np.ones(2**13) for _ in range(1024)]
+        time.sleep(0.05)
+    assert len(again) == 1024
+    assert memory.mebibytes > 50

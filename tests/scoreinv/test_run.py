@@ -226,6 +226,9 @@ def test_a_sampler_starts_from_the_image_of_another_method(tmp_path):
     metrics = silent(resolve(CTSettings, TINY, methods), tmp_path)
     assert {"sart+dds", "sart+dds.nii.gz"} <= files(tmp_path)
     assert metrics["sart+dds"]["seconds"] > metrics["sart"]["seconds"]
+    assert metrics["sart+dds"]["memory"] >= metrics["sart"]["memory"]
+    assert metrics["sart+dds"]["parameters"] == metrics["dds"]["parameters"]
+    assert "parameters" not in metrics["sart"]
     images = {name: read_image(tmp_path / f"{name}.nii.gz").data for name in metrics}
     # With hardly any noise added, one step stays by the image it started from.
     assert (images["sart+dds"] - images["sart"]).norm() < 0.5 * (images["dds"] - images["sart"]).norm()

@@ -1,7 +1,7 @@
 """The largest of what several views say of a point, with a gradient that reaches only the view that said it.
 
 As plain operations, autograd would keep what every view says and send zeros back through each of them; here the views'
-numbers are all that is kept. With 24 views, training steps of DiCE take half the time.
+numbers are all that is kept. A training step of the tiny DiCE took 0.39 s in place of 0.66 s on one core.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Largest(torch.autograd.Function):
             # Views come in rising order; ten times as fast as torch.where.
             winner = torch.maximum(winner, (found > best).to(torch.int16) * view)
             best = torch.maximum(best, found)
-        ctx.save_for_backward(places, winner.long())
+        ctx.save_for_backward(places, winner)
         ctx.shape = maps.shape
         return best
 
@@ -52,6 +52,7 @@ class _Largest(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = grads
         places, winner = ctx.saved_tensors
+        winner = winner.long()
         batch, views, channels, rows, columns = ctx.shape
         item = torch.arange(batch, device=grad.device)[:, None, None]
         channel = torch.arange(channels, device=grad.device)[:, None]

@@ -6,12 +6,12 @@ by("facts").textContent = Object.entries(data.counts).map(([status, count]) => `
 const complete = cases.filter((one) => one.status === "complete");
 const methods = [...new Set(complete.flatMap((one) => Object.keys(one.metrics)))];
 for (const kind of data.means) {
-  const table = element("table", {}, element("caption", { textContent: `${kind.name || "all"} (${kind.cases})` }));
+  const table = element("table", {}, element("caption", { textContent: `${kind.name} (${kind.cases})` }));
   fillMetrics(table, kind.metrics);
   by("means").append(element("div", { className: "scroll" }, table));
 }
 
-const shown = methods.length ? columnsOf(complete.flatMap((one) => Object.values(one.metrics))).find((key) => key !== "seconds") ?? "seconds" : null;
+const shown = methods.length ? columnsOf(complete.flatMap((one) => Object.values(one.metrics))).find((key) => METRICS[key]?.best) ?? "seconds" : null;
 const heads = ["case", "status", ...methods.map((method) => `${method}, ${titleOf(shown)}`), ""];
 by("cases").append(
   element("thead", {}, element("tr", {}, ...heads.map((textContent) => element("th", { scope: "col", textContent })))),

@@ -43,16 +43,33 @@ class TestCases:
         assert str(case.settings.sampling.reference) == "/there/two.nii"
 
     def test_are_as_many_as_values_combine(self):
-        entry = {"name": "a", "vary": {"scan.views": [4, 6], "input.phantom.seed": [1, 2, 3]}}
+        entry = {"name": "a", "sweep": {"scan.views": [4, 6], "input.phantom.seed": [1, 2, 3]}}
         _, cases = settings_and_cases(cases=[entry, {"name": "b"}])
         assert [case.name for case in cases][:2] == ["a-views-4-seed-1", "a-views-4-seed-2"]
         told = [(case.settings.scan.views, case.settings.input.phantom.seed) for case in cases[:-1]]
         assert told == [(views, seed) for views in (4, 6) for seed in (1, 2, 3)]
 
     def test_are_counted_among_those_that_are_alike(self):
-        entry = {"name": "a", "vary": {"scan.views": [4, 6], "input.phantom.seed": [1, 2]}}
+        entry = {"name": "a", "sweep": {"scan.views": [4, 6], "input.phantom.seed": [1, 2]}}
         _, cases = settings_and_cases(cases=[entry], means_by=["scan.views"])
         assert [case.kind for case in cases] == [{"scan.views": views} for views in (4, 4, 6, 6)]
+
+    def test_are_counted_by_what_some_of_them_have(self):
+        entries = [{"name": "a"}, {"name": "b", "set": {"input.phantom.lesion": {"contrast": 60.0}}}]
+        entries.append({"name": "c", "set": {"modality": "pet", "methods": ["osem"], "input": {}, "scan": {}}})
+        _, cases = settings_and_cases(cases=entries, means_by=["input.phantom.lesion.contrast", "scan.views"])
+        assert [tuple(case.kind.values()) for case in cases] == [(None, 4), (60.0, 4), (None, None)]
+
+    def test_are_named_by_values_of_any_kind(self):
+        entry = {"name": "a", "sweep": {"input.volume": ["../x/one.nii", "two.nii"], "scan.photons": [1e4, None]}}
+        _, cases = settings_and_cases(cases=[entry])
+        assert [case.name for case in cases][:3] == [
+            "a-volume-x-one.nii-photons-10000.0",
+            "a-volume-x-one.nii-photons-None",
+            "a-volume-two.nii-photons-10000.0",
+        ]
+        assert str(cases[1].settings.input.volume) == "../x/one.nii"
+        assert cases[1].settings.scan.photons is None
 
     def test_may_be_of_another_modality(self):
         run = {"methods": ["dps"]}
@@ -68,7 +85,18 @@ class TestRefusals:
         )
 
     def test_means_by_what_is_no_setting(self):
-        refused(r"config: means_by: scan\.view is no key of a cbct run, expected one such as", means_by=["scan.view"])
+        refused(r"config: means_by: scan\.view is a key of no case's run, expected one such as", means_by=["scan.view"])
+
+    @pytest.mark.parametrize(
+        ("entry", "match"),
+        [
+            ({"sweep": {"scan.views": []}}, r"sweep\.scan\.views: is empty, expected at least one value"),
+            ({"sweep": {"scan.views": [4, 4]}}, r"sweep\.scan\.views: is \[4, 4\], expected every value once"),
+            ({"sweep": {"scan.views": [4]}, "set": {"scan.views": 5}}, r"sweep\.scan\.views: stands in set as well"),
+        ],
+    )
+    def test_sweep_that_says_nothing_or_twice_the_same(self, entry, match):
+        refused(match, cases=[entry | {"name": "a"}])
 
     def test_two_cases_of_one_name(self, scans):
         given = [{"file": f"{scans}/one.nii.gz"}, {"name": "ONE", "file": f"{scans}/two.nii.gz"}]

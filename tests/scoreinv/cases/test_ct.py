@@ -45,6 +45,19 @@ class TestInput:
         only_size = load_case(resolve(CTSettings, tree | {"grid": {"voxel_size": [2.0, 3.0, 3.0]}}))
         assert only_size.operator.in_shape == (16, 30, 30)
 
+    def test_padding_below_air_is_air_before_it_is_averaged(self, tmp_path):
+        hu = torch.full((4, 8, 8), 40.0)
+        hu[..., 3:] = -3024.0
+        write_image(tmp_path / "ct.mha", hu, voxel_size=(2.0, 2.0, 2.0))
+        tree = {
+            "input": {"volume": str(tmp_path / "ct.mha")},
+            "grid": {"voxel_size": [4.0, 4.0, 4.0]},
+            "scan": {"views": 2},
+        }
+        reference = load_case(resolve(CTSettings, tree)).reference
+        borders = reference[..., 1]  # made of tissue and of padding
+        assert (borders > 0.2 * to_attenuation(torch.tensor(40.0))).all()
+
     def test_measured_projections_keep_every_second_view(self, tmp_path):
         volume = Volume((6, 16, 16), (4.0, 4.0, 4.0))
         angles = np.linspace(0, 2 * np.pi, 30, endpoint=False)
@@ -195,6 +208,11 @@ class TestSimulation:
         scan = Scan(views=5, detector_shape=(5, 8), pixel_size=(2.0, 3.0), detector_offset=(4.0, 9.0))
         middles = circular_geometry(volume, scan).project(np.zeros((1, 3)))[:, 0]
         np.testing.assert_allclose(middles, [[2 - 2, 3.5 - 3]] * 5, atol=1e-9)
+
+    def test_a_detector_beside_the_axis_is_refused(self):
+        scan = Scan(views=5, detector_shape=(5, 8), pixel_size=(2.0, 3.0), detector_offset=(0.0, 12.0))
+        with pytest.raises(ValueError, match=r"12 mm along u, expected less than half the detector, 12 mm: it misses"):
+            circular_geometry(Volume((4, 8, 8), (4.0, 4.0, 4.0)), scan)
 
     def test_given_detector_is_kept(self):
         volume = Volume((4, 8, 8), (4.0, 4.0, 4.0))

@@ -171,6 +171,12 @@ def test_one_slice_has_one_plane(opened, tmp_path):
     assert page.locator("canvas").count() == 1
 
 
+def test_cases_without_a_reference_are_told_apart_by_their_seconds(opened, tmp_path):
+    cases = {"one": {"status": "complete", "metrics": {"fdk": {"seconds": 1.0, "memory": 5.0}}}}
+    write_json(tmp_path / "summary.json", {"counts": {"complete": 1}, "means": [], "cases": cases})
+    assert "fdk, seconds" in opened(report(tmp_path)).locator("#cases thead").text_content()
+
+
 def test_a_batch_leads_to_its_cases(opened, tmp_path):
     toy_run(tmp_path / "one")
     cases = {

@@ -56,7 +56,6 @@ def test_measured_beside_what_the_run_measured(tmp_path):
     row = read_run(tmp_path)["metrics"]["fdk"]
     assert row["psnr"] == 20.0
     assert row["hfen"] == pytest.approx(hfen(images["fdk"], truth), abs=1e-6)
-    assert row["vif"] is None  # slices are too small
 
 
 def test_steps_of_several_groups_are_one(tmp_path):
