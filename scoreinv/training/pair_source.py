@@ -24,6 +24,7 @@ class PhantomSettings(Section):
     """Procedural bodies in a simulated scan."""
 
     number: int = Field(0, ge=0, description="different bodies; each is made when it is first drawn")
+    first: int = Field(0, ge=0, description="bodies that are passed over, so that two sets have none in common")
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = Field((64, 64, 64), description="(z, y, x)")
     voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field((6.4, 6.4, 6.4), description="(z, y, x) mm")
     scan: ScanSettings = ScanSettings(detector_shape=(64, 64), pixel_size=(9.6, 9.6))
@@ -78,7 +79,7 @@ class PairSource:
         from scoreinv.phantoms import body
 
         settings = self.settings.phantoms
-        attenuation = to_attenuation(body(FIRST_PHANTOM + number, settings.shape, settings.voxel_size))
+        attenuation = to_attenuation(body(FIRST_PHANTOM + settings.first + number, settings.shape, settings.voxel_size))
         grid = Volume(settings.shape, settings.voxel_size)
         scan = settings.scan
         projections = simulate(attenuation, grid, scan, rng_of(self.seed, _NOISE_STREAM, number))

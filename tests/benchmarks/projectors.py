@@ -5,6 +5,11 @@
 These are RTK's Joseph (itk-rtk), parallelproj's (parallelproj_core, whose threads OMP_NUM_THREADS sets; its end points
 are made beforehand and not counted) and one of torch's own: samples along every ray by grid_sample, a voxel apart, and
 autograd for its adjoint. Memory is what a call holds beyond its output.
+
+The bound is the time that the machine needs at least: image and data go through memory once, and 12 operations are done
+for every crossing of a ray and a plane of voxels (two positions, their floors and fractions, three interpolations, a
+sum), at the rates that a copy and a product of matrices reach on this machine. It leaves out the four loads of a
+crossing, which come from everywhere in the cache.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, markdown, raced
+from timing import Row, arithmetic, bandwidth, markdown, raced
 
 from scoreinv.memory import MIB, PeakMemory
 from scoreinv.operators import ConeBeamGeometry, Volume
@@ -141,6 +146,18 @@ def grid_sample(voxels: int, pixels: int, views: int) -> Tasks:
     return lambda: torch.stack([projected(x, view) for view in range(views)]), adjoint
 
 
+def bound(A: ConeBeamCT, bytes_a_second: float, operations_a_second: float) -> float:
+    """Seconds that a projection takes at least."""
+    image = torch.ones(A.in_shape)
+    starts, ends = A.geometry.rays(A.volume).segments(slice(None))
+    ways = np.asarray(ends) - np.asarray(starts)
+    driving = np.abs(ways).max(-1) / np.linalg.norm(ways, axis=-1)
+    paths = A.forward(image).numpy()
+    crossings = float((paths * driving).sum()) / A.volume.voxel_size[0]
+    memory = image.nbytes + paths.nbytes
+    return max(memory / bytes_a_second, 12 * crossings / operations_a_second)
+
+
 PEERS: dict[str, Callable[[int, int, int], Tasks | None]] = {
     "RTK Joseph": rtk_joseph,
     "parallelproj": parallelproj,
@@ -150,8 +167,10 @@ PEERS: dict[str, Callable[[int, int, int], Tasks | None]] = {
 
 def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
     """Milliseconds of a projection and of its adjoint, and the memory of ours beyond the output."""
+    rates = bandwidth(), arithmetic()
     for case in CASES:
         voxels, pixels, views = case
+        least_time = 1e3 * bound(operator(*case), *rates)
         built = {"ours": ours(*case)}
         for name, build in PEERS.items():
             tasks = build(*case)
@@ -164,7 +183,12 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
             row = raced(f"{voxels}^3, {pixels}^2 x {views} views", direction, race, seconds)
             with PeakMemory() as memory:
                 output = race["ours"]()
-            yield row | {"memory (MiB)": memory.mebibytes - output.nbytes / MIB}
+            share = least_time / row["wall"]["ours"]
+            yield row | {
+                "memory (MiB)": memory.mebibytes - output.nbytes / MIB,
+                "bound (ms)": least_time,
+                "share": share,
+            }
 
 
 if __name__ == "__main__":

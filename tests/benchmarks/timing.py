@@ -53,6 +53,22 @@ def raced(case: str, task: str, tasks: Tasks, seconds: float) -> Row:
     }
 
 
+def bandwidth() -> float:
+    """Bytes a second that memory gives and takes, measured by copying 256 MiB."""
+    source = torch.zeros(1 << 26)
+    target = torch.empty_like(source)
+    [(wall, _)] = least([lambda: target.copy_(source)], 0.5)
+    return 2 * source.nbytes / wall
+
+
+def arithmetic() -> float:
+    """Single-precision operations a second, measured by a product of matrices."""
+    side = 2048
+    a, b = torch.rand(side, side), torch.rand(side, side)
+    [(wall, _)] = least([lambda: a @ b], 0.5)
+    return 2 * side**3 / wall
+
+
 def machine() -> dict[str, Any]:
     """Processor, threads, memory, graphics card, and versions of what is installed."""
     versions = {}

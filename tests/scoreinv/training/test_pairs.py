@@ -93,6 +93,12 @@ class TestSource:
         assert len(seeds) == len(set(seeds)) == 3  # each is made once
         assert min(kept | set(seeds)) >= FIRST_PHANTOM
 
+    def test_bodies_that_are_passed_over_are_those_of_another_set(self):
+        [first, second] = self.source(phantoms=PHANTOMS, validation=2).validation()
+        [other] = self.source(phantoms=PHANTOMS | {"first": 1}).validation()
+        assert torch.equal(other.attenuation, second.attenuation)
+        assert not torch.equal(other.attenuation, first.attenuation)
+
     def test_files_and_phantoms_are_mixed(self, tmp_path):
         for split, name in (("train", "a"), ("train", "b"), ("validation", "c")):
             (tmp_path / split).mkdir(exist_ok=True)
