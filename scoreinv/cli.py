@@ -67,7 +67,7 @@ def batch_command(
     shard: Annotated[str | None, typer.Option(help="i/n: every n-th case from the i-th, counted from 0")] = None,
 ) -> None:
     """Reconstruct many cases; run again to continue. Status 1 if a case failed."""
-    from scoreinv.batch import Share, batch
+    from scoreinv.batch import Share, batch, finished
     from scoreinv.batch.forecast import forecast, table
     from scoreinv.config import load_batch
 
@@ -75,10 +75,12 @@ def batch_command(
     folder = _folder(out or Path("out") / settings.name)
     share = Share() if shard is None else Share.parse(shard)
     if dry_run:
-        forecasts = forecast(share.take(cases))
+        own = share.take(cases)
+        forecasts = forecast([case for case in own if not finished(case, folder, settings.outputs)])
         typer.echo(table(forecasts))
         total = sum(sum(each.seconds.values()) for each in forecasts)
-        typer.echo(f"{len(forecasts)} cases into {folder}: {total:.0f} s by one process; nothing was written.")
+        done = f", beside {len(own) - len(forecasts)} finished ones" if len(own) > len(forecasts) else ""
+        typer.echo(f"{len(forecasts)} cases into {folder}{done}: {total:.0f} s by one process; nothing was written.")
         failed = any(each.reason for each in forecasts)
     else:
         failed = any(outcome.status != "complete" for outcome in batch(settings, cases, folder, share))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from scoreinv.batch.case import Outcome, work
+from scoreinv.batch.case import Outcome, finished, work
 from scoreinv.batch.folders import in_turn
 from scoreinv.batch.progress import Progress
 from scoreinv.batch.share import Share, gathered, rank
@@ -20,7 +20,7 @@ from scoreinv.batch.termination import Termination
 from scoreinv.config import BatchCase, BatchSettings, dump_settings
 from scoreinv.io import atomic_path
 
-__all__ = ["Outcome", "Share", "batch", "work"]
+__all__ = ["Outcome", "Share", "batch", "finished", "work"]
 
 
 def batch(

@@ -78,6 +78,25 @@ def work(
             return Outcome(case.name, "failed", reason, seconds)
 
 
+def finished(case: BatchCase, out: Path, outputs: Outputs) -> bool:
+    """Whether all that the case would leave is there, made of the same inputs, weights, settings and versions."""
+    status = Places(out, case.name).status()
+    try:
+        key = identity.key(case.settings, identity.inputs(case.settings), identity.weights(case.settings))
+    except OSError:  # what is wrong with its files is for the attempt to say
+        return False
+    return status is not None and _stands(status, _whole(case.settings, outputs, key))
+
+
+def _whole(settings: RunSettings, outputs: Outputs, key: str) -> str:
+    """Of everything that a case leaves; `key` is that of one of its samples."""
+    return identity.key(settings, key, settings.methods, settings.sampling.samples, outputs.model_dump())
+
+
+def _stands(status: dict[str, Any], whole: str) -> bool:
+    return status.get("status") == "complete" and status.get("key") == whole
+
+
 def _attempt(
     settings: RunSettings,
     places: Places,
@@ -89,9 +108,9 @@ def _attempt(
     begun, started = time.perf_counter(), _now()
     inputs, weights = identity.inputs(settings), identity.weights(settings)
     key = identity.key(settings, inputs, weights)
-    whole = identity.key(settings, key, settings.methods, settings.sampling.samples, outputs.model_dump())
+    whole = _whole(settings, outputs, key)
     status = places.status()
-    if status is not None and status.get("status") == "complete" and status.get("key") == whole:
+    if status is not None and _stands(status, whole):
         places.failure.unlink(missing_ok=True)
         return Outcome(places.name, "complete", metrics=status["metrics"])
     places.clean()

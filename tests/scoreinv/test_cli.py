@@ -232,6 +232,17 @@ class TestBatch:
         assert f"1 cases into {tmp_path / 'out'}" in out.replace("\n", " ")
         assert not (tmp_path / "out").exists()
 
+    def test_a_dry_run_predicts_what_is_left(self, command, config, tmp_path):
+        command("batch", config, "--out", tmp_path / "out", "--shard", "0/2")  # a and c
+        status, out, _ = command("batch", config, "--out", tmp_path / "out", "--dry-run")
+        assert status == 0
+        assert "| b    |" in out
+        assert "| a    |" not in out
+        assert f"1 cases into {tmp_path / 'out'}, beside 2 finished ones" in out.replace("\n", " ")
+        more = "run.methods=[fdk, sart]"
+        _, out, _ = command("batch", config, "--out", tmp_path / "out", "--dry-run", "--set", more)
+        assert "3 cases into" in out
+
     def test_what_cannot_be_a_batch_is_one_line(self, command, config, tmp_path):
         assert "expected i/n" in one_line(command("batch", config, "--shard", "2/2"))
         assert "finds no file" in one_line(command("batch", config, "--set", "cases=[{file: 'none/*.h5'}]"))
