@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 
 from scoreinv.priors.intensity import IntensityMap
@@ -15,7 +16,8 @@ def card(settings: TrainSettings, prior: NetworkPrior, steps: int) -> str:
     parameters = sum(p.numel() for p in prior.network.parameters())
     phases = "; ".join(f"{p.steps} steps of {p.batch} crops of {p.crop} x {p.crop}" for p in settings.phases)
     errors = "\n".join(f"| {sigma:g} | {error:.4f} |" for sigma, error in prior.errors)
-    sources = "\n".join(f"- {line}" for line in _sources(settings))
+    names = [path.name for paths in subjects(settings.data) for path in paths]
+    sources = described(names, settings.licences, settings.data.phantoms)
     low, high = settings.data.voxel_size
     modality = MODALITIES[settings.data.kind]
     return f"""# {settings.name}
@@ -49,19 +51,18 @@ Rms denoising error on slices that were not trained on, network units:
 """
 
 
-def _sources(settings: TrainSettings) -> list[str]:
-    """A line for each source of the data that were in fact trained on, with what is said of its licence."""
-    left = [path.name for paths in subjects(settings.data) for path in paths]
-    lines = []
-    for pattern, licence in settings.licences.items():
+def described(names: Sequence[str], licences: Mapping[str, str], phantoms: int) -> str:
+    """A line for each source of the volumes that were trained on, with what is said of its licence."""
+    left, lines = list(names), []
+    for pattern, licence in licences.items():
         if matched := [name for name in left if fnmatch(name, pattern)]:
             lines.append(f"{pattern}: {licence}" if matched == [pattern] else f"{len(matched)} x {pattern}: {licence}")
             left = [name for name in left if name not in matched]
     if left:
         lines.append(f"{', '.join(left) if len(left) <= 10 else f'{len(left)} volumes'}: licence not stated")
-    if settings.data.phantoms:
-        lines.append(f"procedural phantoms of this package ({settings.data.phantoms})")
-    return lines
+    if phantoms:
+        lines.append(f"procedural phantoms of this package ({phantoms})")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _image_units(intensity: IntensityMap) -> str:

@@ -14,6 +14,8 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -47,6 +49,7 @@ class PrepareSettings(Section):
 
     name: str = "ct"
     folder: Path = Field(description="of volumes (NIfTI, MHA, folders of DICOM slices), to any depth")
+    files: tuple[str, ...] = Field((), description="names or patterns below the folder; all volumes if empty")
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = Field((256, 256, 256), description="(z, y, x)")
     voxel_size: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field((1.5, 1.5, 1.5), description="(z, y, x) mm")
     window: tuple[float, float] = Field((-1000.0, 1000.0), description="HU; values beyond are clipped")
@@ -125,13 +128,21 @@ def find(settings: PrepareSettings) -> list[Source]:
     given = [split for split in SPLITS if (root / split).is_dir()]
     sources = []
     for split in given or [""]:
-        for path in _volumes(root / split):
+        for path in filter(partial(_wanted, settings), _volumes(root / split)):
             inside = path.relative_to(root / split) if path != root / split else Path(path.name)
             subject = _subject(path, inside)
             sources.append(Source(path, _case(inside), subject, split or _lot(subject, settings)))
     if not sources:
-        raise FileNotFoundError(f"prepare: {root} holds no .nii, .nii.gz or .mha file and no folder of DICOM slices")
+        which = f" of {list(settings.files)}" if settings.files else ""
+        raise FileNotFoundError(
+            f"prepare: {root} holds no .nii, .nii.gz or .mha file{which} and no folder of DICOM slices{which}"
+        )
     return sources
+
+
+def _wanted(settings: PrepareSettings, path: Path) -> bool:
+    name = path.relative_to(settings.folder).as_posix()
+    return not settings.files or any(fnmatch(name, pattern) for pattern in settings.files)
 
 
 def _volumes(folder: Path) -> Iterator[Path]:

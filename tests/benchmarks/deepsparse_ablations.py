@@ -40,7 +40,7 @@ def finetuned(start: Path | None, bodies: int, steps: int, out: Path) -> tuple[P
     before = start
     folders = []
     for stage in ("finetune1", "finetune2"):
-        told = [f"data.phantoms.number={bodies}", f"data.phantoms.first={FIRST}", f"steps={steps}"]
+        told = ["data.folder=null", f"data.phantoms.number={bodies}", f"data.phantoms.first={FIRST}", f"steps={steps}"]
         settings = load_training(CONFIGS / f"{stage}.yaml", [*told, f"start={before or 'null'}"])
         folder = out / stage
         if not (folder / "network").is_dir():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from scoreinv.baselines.learned import LearnedNetwork
+from scoreinv.training.card import described
 from scoreinv.training.learned.settings import LearnedSettings
 from scoreinv.training.pair_source import PairSource
 
@@ -23,10 +24,7 @@ def card(
     z, y, x = trained.field_of_view
     arguments = ", ".join(f"{key} {value}" for key, value in network.configuration.items())
     rows = "\n".join(f"| {views} | {db:.2f} | {similarity:.3f} |" for views, (db, similarity) in scores.items())
-    sources = [f"- {len(source.files)} volumes of {settings.data.folder}"] if source.files else []
-    if phantoms := settings.data.phantoms.number:
-        sources.append(f"- procedural phantoms of this package ({phantoms})")
-    lines = "\n".join(sources)
+    lines = described([path.stem for path in source.files], settings.licences, settings.data.phantoms.number)
     return f"""# {settings.name}
 
 {settings.description}

@@ -22,6 +22,7 @@ class LearnedSettings(Section):
     model: str
     name: str
     description: str = ""
+    licences: dict[str, str] = Field({}, description="of prepared cases by name or pattern, for the card")
     data: PairSettings
     views: tuple[PositiveInt, PositiveInt] = Field((6, 24), description="fewest and most that are shown at once")
     batch: int = Field(1, ge=1, description="volumes a step")

@@ -57,6 +57,15 @@ def test_training_draws_from_what_was_prepared(tmp_path):
     assert [pair.subject for pair in source.validation()] == ["c"]
 
 
+def test_files_by_name_or_pattern_leave_the_others_out(tmp_path):
+    for name in ("one.nii.gz", "two.nii.gz", "sub/three.nii.gz"):
+        volume(tmp_path / name)
+    found = find(settings(tmp_path, files=("one.nii.gz", "sub/*")))
+    assert sorted(source.case for source in found) == ["one", "sub_three"]
+    with pytest.raises(FileNotFoundError, match=r"of \['none.*'\]"):
+        find(settings(tmp_path, files=("none.*",)))
+
+
 class TestSplits:
     def test_given_ones_are_kept(self, tmp_path):
         for name in ("train/a", "validation/b", "test/p/c"):

@@ -174,20 +174,17 @@ class TestTrain:
 
 
 class TestCard:
-    def sources(self, scans, *overrides):
-        return card._sources(settings(f"data.folder={scans}", *overrides))
-
-    def test_licences_follow_the_files(self, scans):
-        both = "licences={a.nii.gz: CC BY, elsewhere.nii: CC0}"
-        assert self.sources(scans, both) == [
-            "a.nii.gz: CC BY",
-            "b.mha: licence not stated",
-            "procedural phantoms of this package (1)",
+    def test_licences_follow_the_files(self):
+        both = {"a.nii.gz": "CC BY", "elsewhere.nii": "CC0"}
+        assert card.described(["a.nii.gz", "b.mha"], both, 1).splitlines() == [
+            "- a.nii.gz: CC BY",
+            "- b.mha: licence not stated",
+            "- procedural phantoms of this package (1)",
         ]
-        assert self.sources(scans, "data.files=[b.mha]", "data.phantoms=0", both) == ["b.mha: licence not stated"]
+        assert card.described(["b.mha"], both, 0) == "- b.mha: licence not stated"
 
-    def test_one_licence_for_a_whole_folder(self, scans):
-        assert self.sources(scans, 'licences={"*": in-house}', "data.phantoms=0") == ["2 x *: in-house"]
+    def test_one_licence_for_a_whole_folder(self):
+        assert card.described(["a.nii.gz", "b.mha"], {"*": "in-house"}, 0) == "- 2 x *: in-house"
 
 
 class TestData:
