@@ -200,7 +200,8 @@ class Poisson(Likelihood):
                 f"Poisson: measurements hold no counts, on a background of {_range(self.background)}; expected prompts "
                 "as counted: is the scan empty?"
             )
-        if bool((background > 0).any()) and bool((background >= counts).all()):
+        # Not of events, which are counted one by one: more may be expected in the bin of each.
+        if bool((background > 0).any()) and bool((background >= counts).all()) and not bool((counts == 1).all()):
             raise ValueError(
                 f"Poisson: background, {_range(self.background)}, is at least the measurements everywhere; expected "
                 "mean counts of each datum, in the same unit"

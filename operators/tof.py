@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+_LEAST_PS = 10.0  # of a resolution
 _MM_PER_PS = 0.299792458 / 2  # both photons travel, so a delay shifts the origin by half of its path
 _COARSEST = 300.0  # mm, 2 ns: no scanner with time of flight is so coarse
 _MOST, _LEAST = 3.0, 0.1  # of a scanner's diameter, that bins can be meant to cover
@@ -58,7 +59,16 @@ class TOF:
 
     @classmethod
     def from_times(cls, bins: int, bin_width: float, fwhm: float) -> Self:
-        """Width and resolution in ps, of the difference of arrival times."""
+        """Width and resolution in ps, of the difference of arrival times.
+
+        Raises:
+            ValueError: if the resolution is below 10 ps, as only nanoseconds are.
+        """
+        if not fwhm >= _LEAST_PS:
+            raise ValueError(
+                f"TOF.from_times: fwhm is {fwhm:g} ps, expected at least {_LEAST_PS:g}, and of scanners 200 to 600; "
+                "multiply nanoseconds by 1000"
+            )
         return cls(bins, bin_width * _MM_PER_PS, fwhm * _MM_PER_PS)
 
     def check(self, diameter: float) -> None:

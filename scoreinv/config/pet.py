@@ -42,7 +42,9 @@ class Scan(Section):
 
     counts: PositiveFloat = Field(10.0, description="true coincidences per mm^3 of tissue with activity")
     background: NonNegativeFloat = Field(1.0, description="randoms and scatter expected, as a share of the true ones")
-    tof: PositiveFloat | None = Field(None, description="resolution in ps, full width at half maximum; None for none")
+    tof: float | None = Field(
+        None, ge=10, description="resolution in ps, full width at half maximum, such as 400; None for none"
+    )
     seed: int = Field(1, ge=0)
 
 
@@ -99,15 +101,15 @@ class PETSettings(RunSettings):
         if measured:
             unused["scan"] = self.scan, tuple(Scan.model_fields)
             calculated = () if source.list_mode is None else ("background", "efficiencies")
-            unused["input"] = source, ("slices", "phantom", *calculated)
+            unused["input"] = source, ("slices", *calculated)
             sorting = () if source.sinogram is None else ("radial_bins", "max_ring_difference", "span")
             unused["lines"] = self.lines, (*of_events, *sorting)
             why = "the input is measured, and its file knows the scan"
         else:
             unused["grid"] = self.grid, tuple(Grid.model_fields)
             # The phantom knows its own mu-map.
-            other = "attenuation" if source.volume is None else "phantom"
-            unused["input"] = source, ("background", "efficiencies", other)
+            own = ("attenuation",) if source.volume is None else ()
+            unused["input"] = source, ("background", "efficiencies", *own)
             unused["lines"] = self.lines, of_events
             why = "the input is scanned in simulation"
         for name, (section, keys) in unused.items():

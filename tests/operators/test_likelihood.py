@@ -112,6 +112,10 @@ class TestEmission:
         y = torch.tensor([100.0, 0.0, 0.0, 0.0])
         Poisson(20.0).check(y, (4,))
         assert not caplog.records
+        Poisson(2.0).check(torch.ones(4), (4,))  # events, each of which is one count
+        with pytest.raises(ValueError, match=r"is at least the measurements everywhere"):
+            Poisson(2.0).check(torch.tensor([1.0, 2.0]), (2,))
+        caplog.clear()
         Poisson(50.0).check(y, (4,))
         assert "the background sums to 200, more than the 100 counts" in caplog.text
 

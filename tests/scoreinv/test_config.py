@@ -225,6 +225,11 @@ def test_file_that_is_no_configuration(tmp_path, text, message):
     assert "c.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["pet/simulated.yaml", "cbct/sparse_view.yaml", "mri/radial.yaml"])
+def test_a_file_on_the_command_line_takes_the_place_of_the_phantom(path):
+    assert load_run(CONFIGS / path, ["input.volume=own.nii.gz"]).input.volume == Path("own.nii.gz")
+
+
 def test_empty_file_means_the_defaults(tmp_path):
     assert load_settings(CTSettings, written(tmp_path / "c.yaml", "")) == resolve(CTSettings, {})
 

@@ -207,10 +207,7 @@ def test_list_mode_without_prompts_is_refused(events):
         ({"lines": {"histogram": True}}, "lines.histogram has no effect: the input is scanned in simulation"),
         ({"input": {"sinogram": "a.hs"}, "lines": {"histogram": True}}, "lines.histogram has no effect"),
         ({"input": {"sinogram": "a.hs"}, "lines": {"span": 3}}, "lines.span has no effect: the input is measured"),
-        *(
-            ({"input": {kind: "a", "phantom": {"region": "body"}}}, "input.phantom has no effect")
-            for kind in ("list_mode", "sinogram", "volume")
-        ),
+        ({"scan": {"tof": 0.4}}, "scan.tof: input should be greater than or equal to 10"),
     ],
 )
 def test_settings_without_effect_are_refused(sections, message):
