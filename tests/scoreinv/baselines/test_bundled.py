@@ -5,7 +5,7 @@ import torch
 
 from scoreinv.baselines import sart
 from scoreinv.baselines.networks import BUNDLED, bundled_networks, load_network, reconstruct
-from scoreinv.config import load_run
+from scoreinv.config import load_batch
 from scoreinv.metrics import psnr, to_attenuation
 from scoreinv.operators import ConeBeamCT, Volume
 from scoreinv.phantoms import body
@@ -37,6 +37,8 @@ def test_bundled_networks_are_small():
     assert sum(path.stat().st_size for path in BUNDLED.glob("*/model.safetensors")) < 6e6
 
 
-def test_networks_of_the_comparison_are_bundled():
-    settings = load_run(Path(__file__).parents[3] / "configs" / "deepsparse" / "compare.yaml")
-    assert set(settings.networks.values()) <= set(bundled_networks())
+@pytest.mark.parametrize("name", ["compare", "generalise"])
+def test_networks_of_the_comparisons_are_bundled(name):
+    _, cases = load_batch(Path(__file__).parents[3] / "configs" / "deepsparse" / f"{name}.yaml")
+    for case in cases:
+        assert set(case.settings.networks.values()) <= set(bundled_networks())
