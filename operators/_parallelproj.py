@@ -124,7 +124,7 @@ class ParallelprojTransform(LinearOperator):
 
 def _core(name: str) -> Any:
     try:
-        import parallelproj_core  # type: ignore[import-not-found, unused-ignore]
+        import parallelproj_core
     except ImportError as error:
         raise ImportError(
             f"{name}: backend 'parallelproj' needs parallelproj 2: conda install -c conda-forge parallelproj; "

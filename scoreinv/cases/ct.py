@@ -25,10 +25,10 @@ from scoreinv.operators import (
     TransmissionPoisson,
     Volume,
 )
+from scoreinv.training.preparation import AIR
 from scoreinv.training.resampling import resampled
 
 log = logging.getLogger("scoreinv")
-AIR = -1000.0  # HU
 SOFT = (-150.0, 200.0)  # HU, tissue that lesions are put into
 CTOperator = ConeBeamCT | ParallelBeamCT
 Geometry = ConeBeamGeometry | ParallelBeamGeometry

@@ -1,8 +1,7 @@
 """How good an image is, on the scale that people read images of its modality on.
 
-Beside a reference: `psnr`, `nrmse`, `ssim`, `vif`, `hfen`, `contrast_recovery`; `compared` is what results are written
-with. Alone: `mtf_at_edge`, `noise_power`,
-`uniformity`. Masks are bool, of the image's shape, and choose the voxels that count.
+Beside a reference: `psnr`, `nrmse`, `ssim`, `vif`, `hfen`, `contrast_recovery`, and `compared`, what results are
+written with. Alone: `mtf_at_edge`, `noise_power`, `uniformity`. Masks are bool, of the image's shape, and choose what counts.
 """
 
 from scoreinv.metrics.compared import compared

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from timing import Row, markdown
+from timing import Row, show
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = {
@@ -68,4 +68,4 @@ def _told(what: str, name: str, folder: str, overrides: list[str]) -> tuple[floa
 
 
 if __name__ == "__main__":
-    print(markdown(list(rows(0.0, []))))
+    show(rows, 0.0)

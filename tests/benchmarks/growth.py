@@ -7,7 +7,6 @@ The exponent is the slope of log seconds over log size, processor seconds, by le
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from timing import Row, markdown
+from timing import Row, show
 
 from scoreinv import load_prior, solve
 from scoreinv.config import CTSettings, SampleSettings, resolve
@@ -90,4 +89,4 @@ def memory_of_samples() -> Row:
 
 
 if __name__ == "__main__":
-    print(markdown(list(rows(math.nan, []))))
+    show(rows, 0.0)

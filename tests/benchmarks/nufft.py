@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, markdown, raced
+from timing import Row, raced, show
 from torch import Tensor
 
 from scoreinv._torchvision import declare_missing_operators
@@ -150,6 +150,4 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    absent: list[str] = []
-    print(markdown(list(rows(float(sys.argv[1]) if len(sys.argv) > 1 else 20.0, absent))))
-    print("skipped:", ", ".join(sorted(set(absent))) or "none")
+    show(rows, float(sys.argv[1]) if len(sys.argv) > 1 else 20.0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, markdown, raced
+from timing import Row, raced, show
 
 from scoreinv.operators import PET, TOF, PETScanner, Sinogram, Volume
 
@@ -88,6 +88,4 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    absent: list[str] = []
-    print(markdown(list(rows(30.0, absent))))
-    print("skipped:", ", ".join(sorted(set(absent))) or "none")
+    show(rows, 30.0)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, arithmetic, bandwidth, markdown, raced
+from timing import Row, arithmetic, bandwidth, raced, show
 
 from scoreinv.memory import MIB, PeakMemory
 from scoreinv.operators import ConeBeamGeometry, Volume
@@ -29,7 +29,6 @@ from scoreinv.operators.cone_beam import ConeBeamCT
 CASES = [(128, 128, 8), (128, 128, 64), (256, 256, 8), (256, 256, 64)]  # voxels a side, pixels a side, views
 SOURCE_TO_ISOCENTER, SOURCE_TO_DETECTOR = 800.0, 1200.0
 IMAGE_SIDE, DETECTOR_SIDE = 256.0, 400.0  # mm
-SECONDS_EACH = 20.0
 
 Tasks = tuple[Callable[[], Any], Callable[[], Any]]  # forward and adjoint
 
@@ -192,6 +191,4 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    absent: list[str] = []
-    print(markdown(list(rows(SECONDS_EACH, absent))))
-    print("skipped:", ", ".join(sorted(set(absent))) or "none")
+    show(rows, 20.0)

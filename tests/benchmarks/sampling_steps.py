@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from timing import Row, least, markdown, raced
+from timing import Row, least, raced, show
 
 from scoreinv import load_prior, solve
 from scoreinv.interop import import_deepinv, prior_to_deepinv, to_deepinv
@@ -56,6 +56,4 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    absent: list[str] = []
-    print(markdown(list(rows(10.0, absent))))
-    print("skipped:", ", ".join(sorted(set(absent))) or "none")
+    show(rows, 10.0)

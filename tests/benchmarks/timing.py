@@ -69,6 +69,13 @@ def arithmetic() -> float:
     return 2 * side**3 / wall
 
 
+def show(rows: Callable[[float, list[str]], Iterable[Row]], seconds: float) -> None:
+    """Print what a benchmark measures, and which peers it found absent."""
+    skipped: list[str] = []
+    print(markdown(list(rows(seconds, skipped))))
+    print("skipped:", ", ".join(sorted(set(skipped))) or "none")
+
+
 def machine() -> dict[str, Any]:
     """Processor, threads, memory, graphics card, and versions of what is installed."""
     versions = {}
