@@ -1,7 +1,8 @@
 """How good an image is, on the scale that people read images of its modality on.
 
 Beside a reference: `psnr`, `nrmse`, `ssim`, `vif`, `hfen`, `contrast_recovery`, and `compared`, what results are
-written with. Alone: `mtf_at_edge`, `noise_power`, `uniformity`. Masks are bool, of the image's shape, and choose what counts.
+written with. Alone: `mtf_at_edge`, `noise_power`, `uniformity`. Masks are bool, of the image's shape, and choose what
+counts.
 """
 
 from scoreinv.metrics.compared import compared
