@@ -66,7 +66,7 @@ class Preset:
     Attributes:
         guidance, stepper: its parts.
         schedule: from number of steps and prior to noise levels.
-        coupling: for volumes under a prior of slices, in place of the default.
+        coupling: for volumes of cubes under a prior of slices, in place of the default.
     """
 
     guidance: Guidance
@@ -87,7 +87,7 @@ METHODS = {
     "mbir": Preset(MBIR(), PredictorCorrector(), coupling=PUBLISHED),
     # Chosen on procedural heads and bodies: less slack and evening out leave lesions flat (3 and 0.2: a tenth less
     # contrast, 0.3 dB better at few counts), more of both blur heads; so do fewer sub-iterations, and more fit noise.
-    "map-em": Preset(MAPEM(16, slack=4.0), DDIM(eta=1.0, split="dds"), edm(2.0), TVz(0.3)),
+    "map-em": Preset(MAPEM(16, slack=4.0), DDIM(eta=1.0, split="dds"), edm(2.0), TVz(0.48)),
     "pnp": Preset(PnPADMM(), DDIM(), edm(1.0)),
     "smc": Preset(DPS(), TwistedSMC()),
     "dps-2023": Preset(DPSShift(), Ancestral(), vp),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 
 import torch
@@ -71,7 +72,8 @@ def solve(
         samples: number of posterior samples.
         seed: a sample depends on it and on the sample's number, not on how samples are grouped.
         init: image to start from, noised to the schedule's first level; `operator.in_shape`.
-        coupling: across slices; "auto" is TVz for a volume under a 2D prior, and none otherwise.
+        coupling: across slices; "auto" is TVz for a volume under a 2D prior, stronger the thinner slices are for the
+            width of their pixels, and none otherwise.
         guidance, stepper: parts in place of the preset's.
         schedule: descending sigmas ending in 0, in place of the preset's and of `steps`.
         slice_axis: of a volume, across which a 2D prior is stacked.
@@ -236,7 +238,8 @@ def _couple(
 ) -> Coupling | None:
     """What "auto" means: TVz across the slices of a volume where the guidance has a place for it.
 
-    Nothing for images, nor for frames of a `Stack`.
+    Nothing for images, nor for frames of a `Stack`. Strengths of presets are for cubes: the nearer two slices are in
+    terms of their pixels, the more they have in common.
     """
     if isinstance(coupling, str):
         if coupling != "auto":
@@ -245,9 +248,20 @@ def _couple(
             return None
         for candidate in (preset.coupling, TVz()):
             if candidate is not None and isinstance(candidate, guidance.couples):
-                return replace(candidate, axis=lifted.axis)
+                strength = candidate.strength * _closeness(operator, lifted.axis)
+                return replace(candidate, axis=lifted.axis, strength=strength)
         return None
     return coupling
+
+
+def _closeness(operator: LinearOperator, axis: int) -> float:
+    """Width of a pixel over distance of slices; 1 where the operator does not know its voxels."""
+    volume = getattr(operator, "volume", None)
+    if volume is None:
+        return 1.0
+    sizes = list(volume.voxel_size)
+    spacing = sizes.pop(axis)
+    return math.sqrt(math.prod(sizes)) / spacing
 
 
 def _check_measurements(operator: LinearOperator, measurements: Tensor) -> None:
