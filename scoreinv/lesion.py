@@ -139,7 +139,7 @@ def _study(name: str, patients: Patients, samples: Path) -> dict[str, dict[str, 
 def _images(method: str, run: RunSettings, case: Case, folder: Path) -> Tensor:
     """(n, *image): all samples of a sampler, the one image of anything else."""
     if method not in METHODS:
-        image: Tensor = baseline(method, case)()
+        image: Tensor = baseline(method, case, run.options.get(method, {}))()
         return image[None]
     key = identity.key(run, identity.inputs(run), identity.weights(run), method)
     drawn = posterior(method, case, load_prior(run.sampling.prior), run.sampling)

@@ -98,11 +98,14 @@ def run(
             if method in networks:
                 learned = partial(reconstruct_learned, networks[method], case.operator, case.measurements)
                 images[method] = _once(learned, case, store)
+            elif hot_start(method)[1] not in METHODS:
+                images[method] = _once(baseline(method, case, settings.options.get(method, {})), case, store)
             else:
+                assert prior is not None
                 first = None if start is None else images[start]
                 parts = case, prior, settings.sampling, out, progress, first
-                about = None if start is not None or method not in METHODS else acquisition(settings, method, case)
-                images[method] = reconstruct(method, *parts, store=store, samples=samples, about=about)
+                about = None if start is not None else acquisition(settings, method, case)
+                images[method] = sample(method, *parts, store=store, samples=samples, about=about)
         row = {"seconds": before + time.perf_counter() - begun}
         if not found:  # what was found in the store needed memory once, but nobody remembers how much
             row["memory"] = memory.mebibytes
@@ -188,10 +191,10 @@ def remove_earlier(out: Path) -> None:
                 folder.rmdir()
 
 
-def reconstruct(
+def sample(
     name: str,
     case: Case,
-    prior: Prior | None,
+    prior: Prior,
     sampling: Sampling,
     out: Path,
     progress: bool,
@@ -200,15 +203,11 @@ def reconstruct(
     samples: bool = True,
     about: dict[str, Any] | None = None,
 ) -> Tensor:
-    """One method on one case, `operator.in_shape`; samplers need a prior and leave all they know in `out/<name>/`.
+    """Mean of a sampler's samples of one case, `operator.in_shape`; all that is known goes to `out/<name>/`.
 
-    A sampler may start from an image of that shape, `init`, noised to `sampling.start_sigma`. Its spread is labelled
+    It may start from an image of that shape, `init`, noised to `sampling.start_sigma`. Its spread is labelled
     calibrated where a calibration for the acquisition `about` lies beside the prior.
     """
-    _, method = hot_start(name)
-    if method not in METHODS:
-        return _once(baseline(method, case), case, store)
-    assert prior is not None
     result = sampled(posterior(name, case, prior, sampling, init), sampling.samples, store=store, progress=progress)
     known = None if about is None else find(prior_folder(sampling.prior), about, sampling.samples)
     if known is not None:
@@ -220,12 +219,12 @@ def reconstruct(
     return result.mean
 
 
-def baseline(method: str, case: Case) -> partial[Tensor]:
-    """What reconstructs the case, told the noise if it wants to know."""
+def baseline(method: str, case: Case, options: Mapping[str, Any]) -> partial[Tensor]:
+    """What reconstructs the case, told the noise if it wants to know, with options in place of defaults."""
     function: Callable[..., Tensor] = getattr(baselines, method)
     told = "likelihood" in inspect.signature(function).parameters
     extra = {"likelihood": case.likelihood} if told else {}
-    return partial(function, case.operator, case.measurements, **extra)
+    return partial(function, case.operator, case.measurements, **extra, **options)
 
 
 def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Tensor | None = None) -> Posterior:

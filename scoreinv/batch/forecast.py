@@ -10,7 +10,7 @@ import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -100,7 +100,7 @@ def _tried(name: str, settings: RunSettings, scan: Case) -> Forecast:
             assert prior is not None
             seconds[method] = _sampling(method, settings, scan, prior)
         else:
-            seconds[method] = _iterating(method, scan)
+            seconds[method] = _iterating(method, scan, settings.options.get(method, {}))
     # Linux counts in KiB, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     image = torch.zeros(scan.operator.in_shape, dtype=scan.operator.in_dtype)
@@ -129,15 +129,15 @@ def _sampling(method: str, settings: RunSettings, scan: Case, prior: Prior) -> f
     return once + spent * whole.steps / part.steps
 
 
-def _iterating(method: str, scan: Case) -> float:
-    """Seconds of the iterations that a baseline makes unless told otherwise."""
-    compute = baseline(method, scan)
+def _iterating(method: str, scan: Case, options: Mapping[str, Any]) -> float:
+    """Seconds of all iterations of a baseline."""
+    compute = baseline(method, scan, options)
     default = inspect.signature(compute.func).parameters.get("iterations")
     if default is None:
         return _timed(compute)
     few, more = (_timed(partial(compute, iterations=number)) for number in ITERATIONS)
     each = max(0.0, more - few) / (ITERATIONS[1] - ITERATIONS[0])
-    return few + (float(default.default) - ITERATIONS[0]) * each
+    return few + (float(options.get("iterations", default.default)) - ITERATIONS[0]) * each
 
 
 def _timed(compute: Callable[[], Any]) -> float:

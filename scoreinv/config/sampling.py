@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, StrictBool, StrictFloat, StrictInt, ValidationInfo, field_validator
 
+from scoreinv import baselines
 from scoreinv.samplers import METHODS
 from scoreinv.training.settings import Section
 
@@ -16,6 +20,7 @@ log = logging.getLogger("scoreinv")
 # The name of a folder, which stays where it is put.
 NAME = r"^\w[\w.+-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
+Option = StrictBool | StrictInt | StrictFloat | str
 
 
 class Lesion(Section):
@@ -66,6 +71,16 @@ class Sampling(Section):
     )
 
 
+def _plain_options(function: Callable[..., Any]) -> list[str]:
+    """Keywords of a function that a file can give, numbers and words: no noise model, which the run knows, no image."""
+    keywords = (
+        option for option in inspect.signature(function).parameters.values() if option.kind is option.KEYWORD_ONLY
+    )
+    return [
+        option.name for option in keywords if not re.search("Gaussian|Likelihood|Poisson|Tensor", option.annotation)
+    ]
+
+
 def hot_start(name: str) -> tuple[str | None, str]:
     """What a sampler starts from, and the sampler, of a method named `start+sampler`; any other starts from nothing."""
     start, _, sampler = name.rpartition("+")
@@ -86,6 +101,9 @@ class RunSettings(Section):
         {}, description="learned methods: what `methods` calls them, and bundled name or folder of `scoreinv train`"
     )
     methods: tuple[str, ...] = Field(min_length=1)
+    options: dict[str, dict[str, Option]] = Field(
+        {}, description="of classical methods, where their defaults will not do, such as osem: {iterations: 2}"
+    )
     sampling: Sampling
 
     @field_validator("networks")
@@ -112,6 +130,20 @@ class RunSettings(Section):
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {known}"
                 raise ValueError(f"unknown method {name!r}; {hint}")
         return methods
+
+    @field_validator("options")
+    @classmethod
+    def _of_classical_methods(
+        cls, options: dict[str, dict[str, Option]], info: ValidationInfo
+    ) -> dict[str, dict[str, Option]]:
+        for name, given in options.items():
+            if name not in cls.BASELINES or name not in info.data.get("methods", (name,)):
+                raise ValueError(f"{name!r} is no classical method of this run; expected one in methods")
+            known = _plain_options(getattr(baselines, name))
+            for key in given:
+                if key not in known:
+                    raise ValueError(f"{name} has no option {key!r}; expected one of {known}")
+        return options
 
 
 def check_one_sampler(run: RunSettings) -> None:

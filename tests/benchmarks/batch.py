@@ -153,7 +153,7 @@ def overhead(folder: Path, cases: int = 4) -> None:
             if name == "bare":
                 scan = load_case(case.settings)
                 for method in ("fdk", "sart"):
-                    baseline(method, scan)()
+                    baseline(method, scan, {})()
                 sampling = case.settings.sampling
                 options = {"steps": sampling.steps, "samples": sampling.samples, "progress": False}
                 solve(scan.operator, scan.measurements, prior, likelihood=scan.likelihood, **options)

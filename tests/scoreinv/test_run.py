@@ -24,7 +24,7 @@ from scoreinv.io import Image, read_image, write_image
 from scoreinv.priors import IntensityMap, NetworkPrior
 from scoreinv.priors.architectures import build_network
 from scoreinv.priors.storage import save_prior
-from scoreinv.run import reconstruct, run
+from scoreinv.run import run, sample
 from scoreinv.samplers import DDIM, METHODS, schedules
 from scoreinv.samplers.guidance import DDS
 
@@ -234,6 +234,16 @@ def test_a_sampler_starts_from_the_image_of_another_method(tmp_path):
     assert (images["sart+dds"] - images["sart"]).norm() < 0.5 * (images["dds"] - images["sart"]).norm()
 
 
+def test_classical_methods_take_options(finished, tmp_path):
+    """Of which the methods without any know nothing."""
+    silent(resolve(CTSettings, TINY, ["methods=[fdk, sart]", "options.sart.iterations=1"]), tmp_path)
+    images = {
+        name: [read_image(out / f"{name}.nii.gz").data for out in (finished[0], tmp_path)] for name in ("fdk", "sart")
+    }
+    assert torch.equal(*images["fdk"])
+    assert not torch.equal(*images["sart"])
+
+
 class TestSampling:
     """What is not set is the preset's own."""
 
@@ -247,7 +257,7 @@ class TestSampling:
             seen = {}
             monkeypatch.setattr(run_module, "prepare", lambda *data, **parts: seen.update(parts))
             monkeypatch.setattr(run_module, "sampled", lambda *posterior, **how: result)
-            reconstruct(method, case, prior, CTSampling(**sampling), tmp_path, False, init)
+            sample(method, case, prior, CTSampling(**sampling), tmp_path, False, init)
             return seen
 
         return call
