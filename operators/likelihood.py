@@ -7,6 +7,7 @@ likelihood for the gradient g of the negative log-likelihood in `expected` and f
 
 from __future__ import annotations
 
+import copy
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -105,12 +106,22 @@ class Likelihood(ABC):
             ndim: axes of the data. A tensor without their axis of views, or of length 1 along it, is the same for all.
             axis: that of the views, `LinearOperator.view_axis`.
         """
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        for name, value in self._tensors().items():
+
+        def taken(value: Tensor) -> Tensor:
             own = axis - ndim + value.ndim  # tensors are broadcast from the right
-            if own >= 0 and value.shape[own] > 1:
-                setattr(other, name, value[(slice(None),) * own + (slice(i, None, n),)])
+            return value[(slice(None),) * own + (slice(i, None, n),)] if own >= 0 and value.shape[own] > 1 else value
+
+        return self._with(taken)
+
+    def to(self, device: torch.device | str) -> Self:
+        """This model for data on another device."""
+        return self._with(lambda value: value.to(device))
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """A copy of which every tensor is changed."""
+        other = copy.copy(self)
+        for name, value in self._tensors().items():
+            setattr(other, name, change(value))
         return other
 
     def __repr__(self) -> str:

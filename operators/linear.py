@@ -84,6 +84,16 @@ class LinearOperator(ABC):
         """
         return None
 
+    def to(self, device: torch.device | str) -> LinearOperator:
+        """This operator for data on another device: itself, if it works where its argument is.
+
+        Raises:
+            ValueError: if it works on one device alone.
+        """
+        if self.device is None or self.device == torch.device(device):
+            return self
+        raise ValueError(f"{self} works on {self.device} alone, got {device}; make it with backend='auto'")
+
     def _inspect(self, x: Tensor) -> None:
         """Warn if a checked image looks implausible, such as CT numbers where 1/mm is expected."""
 
@@ -229,6 +239,9 @@ class Stack(LinearOperator):
             device=first.device,
         )
 
+    def to(self, device: torch.device | str) -> Stack:
+        return Stack([operator.to(device) for operator in self.operators])
+
     def split(self, y: Tensor) -> list[Tensor]:
         """The measurements of every frame, each (*batch, *out_shape of that frame)."""
         axis = -len(self.out_shape)
@@ -260,6 +273,9 @@ class _Adjoint(LinearOperator):
         super().__init__(operator.out_shape, operator.in_shape, operator.out_dtype, operator.in_dtype, operator.device)
         self.operator = operator
 
+    def to(self, device: torch.device | str) -> LinearOperator:
+        return self.operator.to(device).H
+
     def _apply(self, x: Tensor) -> Tensor:
         return self.operator.adjoint(x)
 
@@ -282,6 +298,9 @@ class _Composition(LinearOperator):
         self.outer, self.inner = outer, inner
         self.view_axis, self.counts, self.partial = outer.view_axis, outer.counts, outer.partial
         self.unit, self.volume = inner.unit, inner.volume
+
+    def to(self, device: torch.device | str) -> LinearOperator:
+        return self.outer.to(device) @ self.inner.to(device)
 
     def _inspect(self, x: Tensor) -> None:
         self.inner._inspect(x)
@@ -318,6 +337,9 @@ class _Sum(LinearOperator):
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
+    def to(self, device: torch.device | str) -> LinearOperator:
+        return self.left.to(device) + self.right.to(device)
+
     def _inspect(self, x: Tensor) -> None:
         self.left._inspect(x)
 
@@ -347,6 +369,9 @@ class _Scaled(LinearOperator):
         self.operator, self.factor = operator, factor
         self.view_axis, self.counts, self.partial = operator.view_axis, operator.counts, operator.partial
         self.unit, self.volume = operator.unit, operator.volume
+
+    def to(self, device: torch.device | str) -> LinearOperator:
+        return self.factor * self.operator.to(device)
 
     def _inspect(self, x: Tensor) -> None:
         self.operator._inspect(x)

@@ -114,6 +114,9 @@ class CartesianMRI(_MRI):
         super().__init__(tuple(self.mask.shape), coil_maps, tuple(self.mask.shape), self.mask.device)
         self._image_axes = tuple(range(-self.mask.ndim, 0))
 
+    def to(self, device: torch.device | str) -> CartesianMRI:
+        return CartesianMRI(self.mask.to(device), None if self.coil_maps is None else self.coil_maps.to(device))
+
     # Frequency 0 comes first in torch.fft. The image, the maps and the mask are rolled, rather than each coil's data.
 
     @cached_property
@@ -194,6 +197,10 @@ class NonCartesianMRI(_MRI):
         self.backend = backend
         self._scale = 1 / math.sqrt(math.prod(shape))
         self._nufft = _nufft.engine(backend, self.trajectory.flatten(0, 1), shape)
+
+    def to(self, device: torch.device | str) -> NonCartesianMRI:
+        maps = None if self.coil_maps is None else self.coil_maps.to(device)
+        return NonCartesianMRI(self.trajectory.to(device), self.in_shape, maps, self.backend)
 
     def subset(self, i: int, n: int) -> NonCartesianMRI:
         """The operator of shots i, i + n, i + 2n, ..."""

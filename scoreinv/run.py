@@ -164,6 +164,7 @@ def _networks(settings: RunSettings, case: Case) -> dict[str, LearnedNetwork]:
     """Those of the methods that are learned, refused here if they cannot reconstruct the case."""
     networks = {name: load_network(settings.networks[name]) for name in settings.methods if name in settings.networks}
     for name, network in networks.items():
+        network.to(case.measurements.device)
         try:
             network.check(case.operator)
         except TypeError as error:
@@ -230,6 +231,8 @@ def baseline(method: str, case: Case, options: Mapping[str, Any]) -> partial[Ten
 def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Tensor | None = None) -> Posterior:
     """What the sampler of a method draws from on one case."""
     _, method = hot_start(name)
+    if isinstance(prior, NetworkPrior):
+        prior = prior.to(case.measurements.device)
     if sampling.reference is not None:
         prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper
@@ -269,7 +272,7 @@ def _told(prior: Prior, case: Case, sampling: Sampling) -> Prior:
 
     assert sampling.reference is not None
     shape = case.operator.in_shape
-    reference = read_image(sampling.reference).data
+    reference = read_image(sampling.reference).data.to(case.measurements.device)
     if reference.numel() != math.prod(shape) or tuple(reference.shape[-2:]) != shape[-2:]:
         raise ValueError(
             f"sampling.reference: {sampling.reference} has shape {tuple(reference.shape)}, expected that of the image, "

@@ -135,8 +135,8 @@ class _Study:
         return self.run.methods[0]
 
     def placed(self, image: Tensor) -> Image:
-        """Where it lies in the patient, on the CPU, as all that is counted and written."""
-        return self.case.placed(image.cpu())
+        """Where it lies in the patient, as all that is counted and written."""
+        return self.case.placed(image)
 
     def read(self, image: Tensor) -> Tensor:
         """The real numbers that people read, where they lie in the patient, (z, y, x)."""

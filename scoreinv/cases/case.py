@@ -22,7 +22,7 @@ class Case:
         measurements: `operator.out_shape`.
         likelihood: their noise.
         reference: the truth, or the best there is; unit of the operator's image.
-        placed: from an image of `operator.in_shape` to the same where it lies in the patient.
+        placed: from an image of `operator.in_shape` to the same where it lies in the patient, on the CPU.
         scale: on which images are compared and shown.
         held_out: operator of measurements that no method sees, and these; None if there are none.
     """
@@ -35,6 +35,18 @@ class Case:
     scale: Scale
     held_out: tuple[LinearOperator, Tensor] | None = None
 
+    def to(self, device: torch.device | str) -> Case:
+        """The same to be computed on another device. Raises ValueError if the operator cannot."""
+        held_out, reference = self.held_out, self.reference
+        return replace(
+            self,
+            operator=self.operator.to(device),
+            measurements=self.measurements.to(device),
+            likelihood=self.likelihood.to(device),
+            reference=None if reference is None else reference.to(device),
+            held_out=None if held_out is None else (held_out[0].to(device), held_out[1].to(device)),
+        )
+
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """(z, y, x) mm, of images where they lie in the patient."""
@@ -44,6 +56,6 @@ class Case:
 def lying_on(grid: Image | Volume) -> Callable[[Tensor], Image]:
     """Where results lie: on the image that was scanned, or the grid reconstructed on."""
     if isinstance(grid, Image):
-        return lambda x: replace(grid, data=x)
+        return lambda x: replace(grid, data=x.cpu())
     z, y, x = grid.first_voxel.tolist()
-    return lambda image: Image(image, grid.voxel_size, (z, y, x))
+    return lambda image: Image(image.cpu(), grid.voxel_size, (z, y, x))

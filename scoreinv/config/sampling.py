@@ -97,6 +97,7 @@ class RunSettings(Section):
 
     modality: str
     name: Name = "run"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="that computes: cpu, cuda, cuda:1")
     networks: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], str] = Field(
         {}, description="learned methods: what `methods` calls them, and bundled name or folder of `scoreinv train`"
     )

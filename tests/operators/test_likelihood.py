@@ -263,3 +263,9 @@ def test_complex_data_are_no_counts(likelihood):
 def test_a_mask_without_any_good_datum_is_named():
     with pytest.raises(ValueError, match="mask is 0 everywhere, expected at least one good datum"):
         Gaussian(1.0, torch.zeros(4)).check(torch.ones(4), (4,))
+
+
+def test_a_model_moves_with_all_its_tensors():
+    model = Poisson(background=torch.ones(2, 3), mask=torch.ones(3)).to("meta")
+    assert (model.background.device.type, model.mask.device.type) == ("meta", "meta")
+    assert Gaussian(0.5).to("meta").sigma == 0.5

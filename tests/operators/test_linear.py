@@ -131,6 +131,38 @@ class TestImageSpace:
                 built(torch.full(volume.shape, -1000.0))
 
 
+class Twice(Matrix):
+    """Moved, it is twice as large, which tells that it was."""
+
+    def to(self, device):
+        return Matrix(2 * self.matrix, self.in_shape)
+
+
+@pytest.mark.parametrize(
+    ("build", "larger"),
+    [
+        (lambda A, B: A.H, 2),
+        (lambda A, B: B.H @ A, 4),
+        (lambda A, B: A + B, 2),
+        (lambda A, B: 3.0 * A, 2),
+        (lambda A, B: Stack([A, B]), 2),
+    ],
+)
+def test_what_is_made_of_operators_moves_all_of_them(build, larger):
+    operator = build(*(Twice(matrix(5, (3, 2), seed=seed).matrix, (3, 2)) for seed in (1, 2)))
+    x = random(operator.in_shape, torch.float32, 0)
+    torch.testing.assert_close(operator.to("cpu")(x), larger * operator(x))
+
+
+def test_an_operator_of_one_device_stays_there():
+    geometry = ConeBeamGeometry.circular(100.0, 150.0, (2, 3), (1.0, 1.0), np.zeros(1))
+    anywhere, cpu = (ConeBeamCT(geometry, Volume((1, 2, 2), (1.0, 1.0, 1.0)), backend) for backend in ("auto", "numba"))
+    assert anywhere.to("cuda") is anywhere
+    assert cpu.to("cpu") is cpu
+    with pytest.raises(ValueError, match="works on cpu alone, got cuda; make it with backend='auto'"):
+        cpu.to("cuda")
+
+
 def test_composition_uses_the_normal_map_of_its_outer_operator():
     class Counting(Matrix):
         def _normal(self, x):

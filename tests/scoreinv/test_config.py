@@ -131,6 +131,7 @@ def test_unusable_set_is_one_line(override, message):
         ({"options": {"dds": {"steps": 2}}}, ("options", "'dds' is no classical method of this run")),
         ({"options": {"naf": {"rays": 2}}}, ("options", "'naf' is no classical method of this run")),
         ({"options": {"sart": {"iterations": [2]}}}, ("options.sart.iterations", "got [2]")),
+        ({"device": "gpu"}, ("device", "pattern", "got 'gpu'")),
         ({"networks": {"fdk": "x"}}, ("networks", "'fdk' is the name of a method")),
         ({"networks": {"../fdk": "x"}}, ("networks", "should match pattern")),
         ({"input": {"phantom": {"shape": [1, 2]}}}, ("input.phantom.shape.2", "required")),

@@ -234,6 +234,14 @@ def test_a_sampler_starts_from_the_image_of_another_method(tmp_path):
     assert (images["sart+dds"] - images["sart"]).norm() < 0.5 * (images["dds"] - images["sart"]).norm()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_leaves_an_earlier_run_alone(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    with pytest.raises(ValueError, match="device: cuda, but torch finds no GPU; expected cpu"):
+        silent(resolve(CTSettings, TINY, ["device=cuda"]), tmp_path / "run")
+    assert files(tmp_path / "run") == files(finished[0])
+
+
 def test_classical_methods_take_options(finished, tmp_path):
     """Of which the methods without any know nothing."""
     silent(resolve(CTSettings, TINY, ["methods=[fdk, sart]", "options.sart.iterations=1"]), tmp_path)

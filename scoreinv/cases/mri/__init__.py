@@ -44,7 +44,7 @@ def load(settings: MRISettings) -> Case:
     truth = (truths[0] if len(truths) == 1 else torch.stack(truths)) if truths else None
 
     def placed(image: Tensor) -> Image:
-        return _placed(k_spaces, image)
+        return _placed(k_spaces, image.cpu())
 
     return Case(
         operator,

@@ -1,0 +1,34 @@
+"""Runs on a GPU against the same on the CPU."""
+
+import pytest
+import torch
+
+from scoreinv.config import RUNS, resolve
+from scoreinv.run import run
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+SIZE = {"shape": [8, 64, 64], "voxel_size": [4.0, 4.0, 4.0]}
+CASES = {
+    "cbct": {"input": {"phantom": SIZE}, "scan": {"views": 24}, "methods": ["fdk", "sart", "tv", "dds", "tv+dds"]},
+    "mri": {
+        "input": {"phantom": SIZE | {"shape": [2, 64, 64]}},
+        "scan": {"sampling": "radial", "coils": 4},
+        "methods": ["zero_filled", "cg_sense", "l1_wavelet", "tv", "dds"],
+    },
+    "pet": {
+        "input": {"phantom": SIZE | {"region": "head"}},
+        "lines": {"max_ring_difference": 2},
+        "methods": ["osem", "bsrem", "map-em"],
+    },
+}
+
+
+@pytest.mark.parametrize("modality", CASES)
+def test_a_run_gives_the_same_on_either_device(modality, tmp_path):
+    found = {}
+    for device in ("cpu", "cuda"):
+        settings = resolve(RUNS[modality], CASES[modality], [f"device={device}", "sampling.steps=8"])
+        found[device] = run(settings, tmp_path / device, progress=False, say=lambda line: None)
+    for method, row in found["cpu"].items():
+        assert found["cuda"][method]["psnr"] == pytest.approx(row["psnr"], abs=0.1), method
