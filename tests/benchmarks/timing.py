@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import torch
 
+CPU = torch.device("cpu")
 Row = dict[str, Any]
 Tasks = Mapping[str, Callable[[], Any]]
 
@@ -53,20 +54,32 @@ def raced(case: str, task: str, tasks: Tasks, seconds: float) -> Row:
     }
 
 
-def bandwidth() -> float:
+def bandwidth(device: torch.device = CPU) -> float:
     """Bytes a second that memory gives and takes, measured by copying 256 MiB."""
-    source = torch.zeros(1 << 26)
+    source = torch.zeros(1 << 26, device=device)
     target = torch.empty_like(source)
-    [(wall, _)] = least([lambda: target.copy_(source)], 0.5)
+    [(wall, _)] = least([finished(lambda: target.copy_(source))], 0.5)
     return 2 * source.nbytes / wall
 
 
-def arithmetic() -> float:
+def arithmetic(device: torch.device = CPU) -> float:
     """Single-precision operations a second, measured by a product of matrices."""
-    side = 2048
-    a, b = torch.rand(side, side), torch.rand(side, side)
-    [(wall, _)] = least([lambda: a @ b], 0.5)
+    side = 2048 if device == CPU else 8192
+    a, b = (torch.rand(side, side, device=device) for _ in range(2))
+    [(wall, _)] = least([finished(lambda: a @ b)], 0.5)
     return 2 * side**3 / wall
+
+
+def finished(task: Callable[[], Any]) -> Callable[[], Any]:
+    """The task until every device has done it."""
+
+    def run() -> Any:
+        result = task()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return result
+
+    return run
 
 
 def show(rows: Callable[[float, list[str]], Iterable[Row]], seconds: float) -> None:

@@ -1,0 +1,167 @@
+"""Everything that is claimed of a GPU, measured in one call: projectors, PET, and reconstructions of a whole volume.
+
+    python tests/benchmarks/gpu.py --out gpu.json
+
+Data of ours and of parallelproj (where it is built for CUDA) stay on the device; TIGRE (where it is installed) takes
+and gives arrays of the host, and its transfers count. Agreement of whole runs with the CPU is the test
+tests/scoreinv/test_gpu.py. The network of the size of ADM's at 256^2 (Dhariwal and Nichol 2021) has random weights: its
+images mean nothing, its seconds are those of a trained one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pet
+import projectors
+import torch
+from timing import Row, arithmetic, bandwidth, finished, machine, markdown, raced
+
+from scoreinv import load_prior, solve
+from scoreinv.interop import to_tigre
+from scoreinv.io import atomic_path
+from scoreinv.metrics import psnr, to_attenuation
+from scoreinv.operators import PET, ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
+from scoreinv.phantoms import body
+from scoreinv.priors import NetworkPrior
+from scoreinv.priors.architectures import build_network
+
+CUDA = torch.device("cuda")
+CONE_BEAM = (256, 256, 64)  # voxels a side, pixels a side, views
+VIEWS, STEPS, SIDE = 36, 50, 256
+SLICES = 32  # in the network at once
+NOISE = 0.01  # of line integrals
+ADM_256: dict[str, Any] = {
+    "sample_size": 256,
+    "in_channels": 1,
+    "out_channels": 1,
+    "block_out_channels": (256, 256, 512, 512, 1024, 1024),
+    "down_block_types": ("DownBlock2D",) * 3 + ("AttnDownBlock2D",) * 3,
+    "up_block_types": ("AttnUpBlock2D",) * 3 + ("UpBlock2D",) * 3,
+    "layers_per_block": 2,
+    "attention_head_dim": 64,
+    "resnet_time_scale_shift": "scale_shift",
+}
+
+
+def cone_beam(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Milliseconds of a projection and its adjoint."""
+    A = projectors.operator(*CONE_BEAM)
+    x, y = torch.rand(A.in_shape, device=CUDA), torch.rand(A.out_shape, device=CUDA)
+    bound = 1e3 * projectors.bound(A, bandwidth(CUDA), arithmetic(CUDA))
+    tasks: list[dict[str, Callable[[], Any]]] = [
+        {"ours": finished(partial(A.forward, x))},
+        {"ours": finished(partial(A.adjoint, y))},
+    ]
+    for name, pair in {"parallelproj": _parallelproj(A, x, y), "TIGRE": _tigre(A, x, y)}.items():
+        if not pair:
+            skipped.append(name)
+        for race, task in zip(tasks, pair, strict=False):
+            race[name] = task
+    voxels, pixels, views = CONE_BEAM
+    case = f"{voxels}^3, {pixels}^2 x {views} views"
+    for direction, race in zip(("forward", "adjoint"), tasks, strict=True):
+        row = raced(case, direction, race, seconds)
+        yield row | {"bound (ms)": bound, "share": bound / row["wall"]["ours"]}
+
+
+def pet_lines(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Milliseconds of the projections of PET and their adjoints."""
+    for name, case in pet.CASES.items():
+        mine = pet.operator(*case, backend="cuda")
+        x, y = torch.rand(mine.in_shape, device=CUDA), torch.rand(mine.out_shape, device=CUDA)
+        tasks = [{"ours": finished(task)} for task in pet.ours(mine, x, y)]
+        if _has_parallelproj():
+            other: PET = pet.operator(*case, backend="parallelproj")
+            for race, task in zip(tasks, pet.parallelproj(other, x, y), strict=True):
+                race["parallelproj"] = finished(task)
+        else:
+            skipped.append("parallelproj")
+        for direction, race in zip(("forward", "adjoint"), tasks, strict=True):
+            yield raced(name, direction, race, seconds)
+
+
+def reconstructions(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Seconds, memory and error of a whole volume by DDS, with either network."""
+    volume = Volume((SIDE,) * 3, (1.5,) * 3)
+    angles = np.arange(VIEWS) * 2 * np.pi / VIEWS
+    geometry = ConeBeamGeometry.circular(1000, 1500, (SIDE, SIDE), (2.4, 2.4), angles)
+    operator, likelihood = ConeBeamCT(geometry, volume), Gaussian(NOISE)
+    truth = to_attenuation(body(2028, volume.shape, volume.voxel_size))
+    data = likelihood.simulate(operator(truth.to(CUDA)), torch.Generator(CUDA).manual_seed(0))
+    trained = load_prior("ct-128").to(CUDA)
+    network = build_network(ADM_256).to(CUDA, memory_format=torch.channels_last)
+    large = NetworkPrior(network, multiple=32, intensity=trained.intensity, name="ADM 256, untrained")
+    for prior in (trained, large):
+        solving = partial(
+            solve, operator, data, prior, likelihood=likelihood, steps=STEPS, max_slices=SLICES, progress=False
+        )
+        solve(operator, data, prior, likelihood=likelihood, steps=1, max_slices=SLICES, progress=False)  # to warm up
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
+        mean = solving().mean
+        torch.cuda.synchronize()
+        yield {
+            "case": f"{SIDE}^3, {VIEWS} views, {STEPS} steps",
+            "prior": prior.name,
+            "seconds": time.perf_counter() - begun,
+            "memory of the device (MiB)": torch.cuda.max_memory_allocated() / 2**20,
+            "PSNR (dB)": psnr(mean.cpu(), truth),
+        }
+
+
+def _has_parallelproj() -> bool:
+    try:
+        import parallelproj_core
+    except ImportError:
+        return False
+    return bool(parallelproj_core.cuda_enabled)
+
+
+def _parallelproj(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], Any]]:
+    if not _has_parallelproj():
+        return []
+    other = ConeBeamCT(A.geometry, A.volume, "parallelproj")
+    return [finished(partial(other.forward, x)), finished(partial(other.adjoint, y))]
+
+
+def _tigre(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], Any]]:
+    try:
+        import tigre
+    except ImportError:
+        return []
+    scan = to_tigre(A.geometry, A.volume)
+    back = partial(tigre.Atb, y.cpu().numpy(), *scan, backprojection_type="matched")
+    return [partial(tigre.Ax, x.cpu().numpy(), *scan), back]
+
+
+SECTIONS = {"cone beam": cone_beam, "PET": pet_lines, "reconstructions": reconstructions}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each race")
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("gpu.py: torch finds no GPU; make bench measures what the CPU does")
+    found: dict[str, list[Row]] = {}
+    skipped: list[str] = []
+    for name, rows in SECTIONS.items():
+        found[name] = list(rows(args.seconds, skipped))
+        with atomic_path(args.out) as temporary:
+            temporary.write_text(json.dumps({"machine": machine(), "sections": found, "skipped": sorted(set(skipped))}))
+        print(f"## {name}\n\n{markdown(found[name])}\n", flush=True)
+    print("skipped:", ", ".join(sorted(set(skipped))) or "none")
+
+
+if __name__ == "__main__":
+    main()
