@@ -341,6 +341,10 @@ def _lift(prior: Prior, operator: LinearOperator, slice_axis: int, max_slices: i
             f"solve: {prior} gives images in {prior.intensity.unit}, {operator} takes {unit}; "
             "choose a prior of the operator's modality"
         )
+    if operator.counts and prior.intensity.unit == "1/mm":
+        raise ValueError(
+            f"solve: {prior} gives images of attenuation, {operator} sees activity; choose one of PET such as pet-128"
+        )
     if unit is not None and prior.intensity == IntensityMap():
         log.warning(
             "solve: %s says nothing of units; its network units are taken for those of the image (%s). Give it an "

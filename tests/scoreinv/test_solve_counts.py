@@ -52,6 +52,13 @@ def test_impossible_counts_are_refused(method, change, message):
         solved(**change, method=method)
 
 
+def test_a_prior_of_attenuation_is_refused():
+    prior = GaussianPrior(torch.ones(VOLUME.shape), 0.25)
+    prior.intensity = IntensityMap.attenuation()
+    with pytest.raises(ValueError, match="sees activity; choose one of PET such as pet-128"):
+        solved(prior=prior)
+
+
 def test_counts_that_are_not_whole_are_mentioned(caplog):
     assert torch.isfinite(solved(counts=0.5 * COUNTS)).all()
     assert "measurements are not whole numbers" in caplog.text
