@@ -157,6 +157,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             for row in rows:
                 if row["counts"] == counts and row["method"].startswith(family):
                     chosen.setdefault(row["method"], []).append(row)
+            if not chosen:
+                continue
             everywhere = [method for method in chosen if len(chosen[method]) == max(map(len, chosen.values()))]
             best = max(everywhere, key=lambda method: np.mean([row["psnr"] for row in chosen[method]]))
             means = {
