@@ -198,7 +198,7 @@ class Poisson(Likelihood):
         _check_real(self, y)
         super().check(y, shape)
         good = torch.ones_like(y, dtype=torch.bool) if self.mask is None else (self.mask > 0).expand_as(y)
-        counts, background = y[good], torch.as_tensor(self.background).expand_as(y)[good]
+        counts, background = y[good], torch.as_tensor(self.background, device=y.device).expand_as(y)[good]
         if bool((counts < 0).any()):
             raise ValueError(
                 "Poisson: measurements have negative values; expected prompts as counted, with randoms and scatter in "

@@ -85,13 +85,16 @@ class LinearOperator(ABC):
         return None
 
     def to(self, device: torch.device | str) -> LinearOperator:
-        """This operator for data on another device: itself, if it works where its argument is.
+        """This operator for data on another device: itself, if it works there already.
 
         Raises:
             ValueError: if it works on one device alone.
         """
-        if self.device is None or self.device == torch.device(device):
-            return self
+        device = torch.device(device)
+        here = self.device is None or (self.device.type == device.type and device.index in (None, self.device.index))
+        return self if here else self._moved(device)
+
+    def _moved(self, device: torch.device) -> LinearOperator:
         raise ValueError(f"{self} works on {self.device} alone, got {device}; make it with backend='auto'")
 
     def _inspect(self, x: Tensor) -> None:
@@ -239,7 +242,7 @@ class Stack(LinearOperator):
             device=first.device,
         )
 
-    def to(self, device: torch.device | str) -> Stack:
+    def _moved(self, device: torch.device) -> Stack:
         return Stack([operator.to(device) for operator in self.operators])
 
     def split(self, y: Tensor) -> list[Tensor]:
@@ -273,7 +276,7 @@ class _Adjoint(LinearOperator):
         super().__init__(operator.out_shape, operator.in_shape, operator.out_dtype, operator.in_dtype, operator.device)
         self.operator = operator
 
-    def to(self, device: torch.device | str) -> LinearOperator:
+    def _moved(self, device: torch.device) -> LinearOperator:
         return self.operator.to(device).H
 
     def _apply(self, x: Tensor) -> Tensor:
@@ -299,7 +302,7 @@ class _Composition(LinearOperator):
         self.view_axis, self.counts, self.partial = outer.view_axis, outer.counts, outer.partial
         self.unit, self.volume = inner.unit, inner.volume
 
-    def to(self, device: torch.device | str) -> LinearOperator:
+    def _moved(self, device: torch.device) -> LinearOperator:
         return self.outer.to(device) @ self.inner.to(device)
 
     def _inspect(self, x: Tensor) -> None:
@@ -337,7 +340,7 @@ class _Sum(LinearOperator):
         self.unit = _shared(left.unit, right.unit, f"{left} + {right}: units of the image")
         self.volume = _shared(left.volume, right.volume, f"{left} + {right}: volumes")
 
-    def to(self, device: torch.device | str) -> LinearOperator:
+    def _moved(self, device: torch.device) -> LinearOperator:
         return self.left.to(device) + self.right.to(device)
 
     def _inspect(self, x: Tensor) -> None:
@@ -370,7 +373,7 @@ class _Scaled(LinearOperator):
         self.view_axis, self.counts, self.partial = operator.view_axis, operator.counts, operator.partial
         self.unit, self.volume = operator.unit, operator.volume
 
-    def to(self, device: torch.device | str) -> LinearOperator:
+    def _moved(self, device: torch.device) -> LinearOperator:
         return self.factor * self.operator.to(device)
 
     def _inspect(self, x: Tensor) -> None:

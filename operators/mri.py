@@ -114,7 +114,7 @@ class CartesianMRI(_MRI):
         super().__init__(tuple(self.mask.shape), coil_maps, tuple(self.mask.shape), self.mask.device)
         self._image_axes = tuple(range(-self.mask.ndim, 0))
 
-    def to(self, device: torch.device | str) -> CartesianMRI:
+    def _moved(self, device: torch.device) -> CartesianMRI:
         return CartesianMRI(self.mask.to(device), None if self.coil_maps is None else self.coil_maps.to(device))
 
     # Frequency 0 comes first in torch.fft. The image, the maps and the mask are rolled, rather than each coil's data.
@@ -198,7 +198,7 @@ class NonCartesianMRI(_MRI):
         self._scale = 1 / math.sqrt(math.prod(shape))
         self._nufft = _nufft.engine(backend, self.trajectory.flatten(0, 1), shape)
 
-    def to(self, device: torch.device | str) -> NonCartesianMRI:
+    def _moved(self, device: torch.device) -> NonCartesianMRI:
         maps = None if self.coil_maps is None else self.coil_maps.to(device)
         return NonCartesianMRI(self.trajectory.to(device), self.in_shape, maps, self.backend)
 

@@ -22,12 +22,12 @@ class Stopwatch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        _finish_queued_work()
+        finish_queued_work()
         start = time.perf_counter()
         try:
             yield
         finally:
-            _finish_queued_work()
+            finish_queued_work()
             self.seconds += time.perf_counter() - start
 
 
@@ -130,6 +130,7 @@ def counted(prior: Prior) -> AbstractContextManager[None]:
     return prior.watch.running() if isinstance(prior, TimedPrior) else nullcontext()
 
 
-def _finish_queued_work() -> None:
+def finish_queued_work() -> None:
+    """Wait for the GPU, if there is one in use, before a clock is read."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

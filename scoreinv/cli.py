@@ -219,7 +219,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         app()
-    except (ValueError, OSError, NotImplementedError, Diverged) as error:
+    except (ValueError, OSError, ImportError, NotImplementedError, Diverged) as error:
         if log.isEnabledFor(logging.DEBUG):
             raise
         typer.echo(f"scoreinv: {' '.join(str(error).split())}", err=True)

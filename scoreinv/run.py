@@ -30,6 +30,7 @@ from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.priors.storage import prior_folder
 from scoreinv.result import remove_saved
 from scoreinv.samplers import DDIM, METHODS, Step, presets, schedules
+from scoreinv.samplers.clock import finish_queued_work
 from scoreinv.samplers.guidance import DDS
 from scoreinv.samples import SampleStore
 from scoreinv.solve import prepare, sampled
@@ -155,6 +156,7 @@ def _once(compute: Callable[[], Tensor], case: Case, store: SampleStore | None) 
         return found.image
     begun = time.perf_counter()
     image = compute()
+    finish_queued_work()
     if store is not None:
         store.write(0, image, [Step(0, 0.0, (), 0, 0.0, 0.0, time.perf_counter() - begun)])
     return image

@@ -73,7 +73,7 @@ def solve(
         seed: a sample depends on it and on the sample's number, not on how samples are grouped.
         init: image to start from, noised to the schedule's first level; `operator.in_shape`.
         coupling: across slices; "auto" is TVz for a volume under a 2D prior, stronger the thinner slices are for the
-            width of their pixels, and none otherwise.
+            width of their pixels where the operator has a `volume` that tells, and none otherwise.
         guidance, stepper: parts in place of the preset's.
         schedule: descending sigmas ending in 0, in place of the preset's and of `steps`.
         slice_axis: of a volume, across which a 2D prior is stacked.

@@ -77,7 +77,8 @@ def naf(
         seed: of weights, rays and points; the same seed gives the same image on one machine.
 
     Returns:
-        (z, y, x), 1/mm, >= 0: the field in the middles of the voxels.
+        (z, y, x), 1/mm, >= 0: the field in the middles of the voxels, on the device of the measurements; computed on
+        the CPU.
 
     Raises:
         TypeError: for another kind of operator, or measurements of another dtype.
@@ -91,7 +92,7 @@ def naf(
         raise ValueError(f"naf: iterations {iterations}, rays {rays}, samples {samples}; expected at least 1 of each")
     check_measurements("naf", operator, measurements)
     lines = RaySamples(operator.geometry.rays(operator.volume), operator.volume)
-    measured = measurements.flatten()[lines.crossing]
+    measured = measurements.cpu().flatten()[lines.crossing]
     mean = float(measured.sum() / lines.lengths.sum())
     if not mean > 0:
         raise ValueError("naf: the mean of the line integrals is not above 0, expected attenuation; check their sign")
@@ -101,7 +102,7 @@ def naf(
         torch.manual_seed(seed)
         field = AttenuationField(operator.volume, mean)
         _fit(field, lines, measured, iterations, rays, samples)
-    return _in_voxels(field, operator.volume)
+    return _in_voxels(field, operator.volume).to(measurements.device)
 
 
 def _fit(

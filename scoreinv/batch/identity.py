@@ -56,6 +56,7 @@ def key(settings: RunSettings, *parts: Any) -> str:
     """Of everything a sample depends on but its number: settings without names and numbers, and further parts."""
     tree = settings.model_dump(mode="json", exclude={"name": True, "methods": True, "sampling": {"samples"}})
     tree["sampling"]["max_slices"] = None  # bounds memory and changes no sample
+    tree["device"] = settings.device.partition(":")[0]  # one GPU computes as another
     return _combined([tree, versions(), *parts])
 
 

@@ -40,10 +40,13 @@ def rank() -> Share:
     """The process's rank under `accelerate launch`; the whole anywhere else."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Share()
+    import torch
     from accelerate import PartialState
 
     # Ranks exchange outcomes alone, which live on the CPU; they wait for each other as long as cases last.
     state = PartialState(cpu=True, timeout=timedelta(days=365))
+    if torch.cuda.is_available():  # what a run calls "cuda"
+        torch.cuda.set_device(state.local_process_index % torch.cuda.device_count())
     return Share(state.process_index, state.num_processes)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import Field, PositiveFloat, StrictBool, StrictFloat, StrictInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
 from scoreinv import baselines
 from scoreinv.samplers import METHODS
@@ -20,7 +20,6 @@ log = logging.getLogger("scoreinv")
 # The name of a folder, which stays where it is put.
 NAME = r"^\w[\w.+-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
-Option = StrictBool | StrictInt | StrictFloat | str
 
 
 class Lesion(Section):
@@ -71,14 +70,18 @@ class Sampling(Section):
     )
 
 
-def _plain_options(function: Callable[..., Any]) -> list[str]:
-    """Keywords of a function that a file can give, numbers and words: no noise model, which the run knows, no image."""
-    keywords = (
-        option for option in inspect.signature(function).parameters.values() if option.kind is option.KEYWORD_ONLY
-    )
-    return [
-        option.name for option in keywords if not re.search("Gaussian|Likelihood|Poisson|Tensor", option.annotation)
+def _plain_options(function: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the keywords of a function that a file can give, numbers and words: no noise model, no image."""
+    types = get_type_hints(function)
+    keywords = [
+        option.name for option in inspect.signature(function).parameters.values() if option.kind is option.KEYWORD_ONLY
     ]
+    return {name: types[name] for name in keywords if _is_plain(types[name])}
+
+
+def _is_plain(kind: Any) -> bool:
+    parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return all(part in (bool, int, float, str, NoneType) or get_origin(part) is Literal for part in parts)
 
 
 def hot_start(name: str) -> tuple[str | None, str]:
@@ -102,7 +105,7 @@ class RunSettings(Section):
         {}, description="learned methods: what `methods` calls them, and bundled name or folder of `scoreinv train`"
     )
     methods: tuple[str, ...] = Field(min_length=1)
-    options: dict[str, dict[str, Option]] = Field(
+    options: dict[str, dict[str, Any]] = Field(
         {}, description="of classical methods, where their defaults will not do, such as osem: {iterations: 2}"
     )
     sampling: Sampling
@@ -135,15 +138,19 @@ class RunSettings(Section):
     @field_validator("options")
     @classmethod
     def _of_classical_methods(
-        cls, options: dict[str, dict[str, Option]], info: ValidationInfo
-    ) -> dict[str, dict[str, Option]]:
+        cls, options: dict[str, dict[str, Any]], info: ValidationInfo
+    ) -> dict[str, dict[str, Any]]:
         for name, given in options.items():
             if name not in cls.BASELINES or name not in info.data.get("methods", (name,)):
                 raise ValueError(f"{name!r} is no classical method of this run; expected one in methods")
             known = _plain_options(getattr(baselines, name))
-            for key in given:
+            for key, value in given.items():
                 if key not in known:
-                    raise ValueError(f"{name} has no option {key!r}; expected one of {known}")
+                    raise ValueError(f"{name} has no option {key!r}; expected one of {list(known)}")
+                try:
+                    given[key] = TypeAdapter(known[key]).validate_python(value)
+                except ValidationError as error:
+                    raise ValueError(f"{name}.{key}: {error.errors()[0]['msg']}, got {value!r}") from None
         return options
 
 

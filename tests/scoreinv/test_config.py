@@ -130,7 +130,9 @@ def test_unusable_set_is_one_line(override, message):
         ({"options": {"tv": {"likelihood": "x"}}}, ("options", "tv has no option 'likelihood'")),
         ({"options": {"dds": {"steps": 2}}}, ("options", "'dds' is no classical method of this run")),
         ({"options": {"naf": {"rays": 2}}}, ("options", "'naf' is no classical method of this run")),
-        ({"options": {"sart": {"iterations": [2]}}}, ("options.sart.iterations", "got [2]")),
+        ({"options": {"sart": {"iterations": 2.5}}}, ("options", "sart.iterations: ", "integer", "got 2.5")),
+        ({"options": {"sart": {"nonnegative": "perhaps"}}}, ("options", "sart.nonnegative: ", "boolean")),
+        ({"methods": ["fdk"], "options": {"fdk": {"filter": "box"}}}, ("options", "fdk.filter: ", "'ramp'")),
         ({"device": "gpu"}, ("device", "pattern", "got 'gpu'")),
         ({"networks": {"fdk": "x"}}, ("networks", "'fdk' is the name of a method")),
         ({"networks": {"../fdk": "x"}}, ("networks", "should match pattern")),
@@ -149,6 +151,11 @@ def test_every_method_of_the_house_can_be_asked_for():
     everything = (*METHODS, *baselines.CT)
     assert resolve(CTSettings, {"methods": list(everything)}).methods == everything
     assert {*baselines.CT, *baselines.MRI, *baselines.PET} == {*baselines.__all__}
+
+
+def test_options_are_numbers_however_they_are_written():
+    told = resolve(CTSettings, {"methods": ["cgls"]}, ["options.cgls.tolerance=1e-3"])
+    assert told.options == {"cgls": {"tolerance": 1e-3}}
 
 
 def test_methods_of_other_scanners_are_refused():

@@ -10,7 +10,13 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an 
 
 SIZE = {"shape": [8, 64, 64], "voxel_size": [4.0, 4.0, 4.0]}
 CASES = {
-    "cbct": {"input": {"phantom": SIZE}, "scan": {"views": 24}, "methods": ["fdk", "sart", "tv", "dds", "tv+dds"]},
+    "cbct": {
+        "input": {"phantom": SIZE},
+        "scan": {"views": 24},
+        "networks": {"learned": "dif-net-tiny"},
+        "methods": ["fdk", "sart", "tv", "naf", "learned", "dds", "tv+dds"],
+        "options": {"naf": {"iterations": 20}},
+    },
     "mri": {
         "input": {"phantom": SIZE | {"shape": [2, 64, 64]}},
         "scan": {"sampling": "radial", "coils": 4},

@@ -347,12 +347,15 @@ def test_coupling_follows_the_slices_and_leaves_frames_alone(scan, prior):
     assert result.config["coupling"] is None
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize(("spacing", "expected"), [(3.0, 0.1), (1.5, 0.2), (6.0, 0.05)])
-def test_thin_slices_are_coupled_more(prior, spacing, expected):
+def test_thin_slices_are_coupled_more(prior, axis, spacing, expected):
     geometry = ConeBeamGeometry.circular(800, 1200, (8, 8), (6.0, 6.0), np.linspace(0, np.pi, 4))
-    operator = ConeBeamCT(geometry, Volume((6, 8, 8), (spacing, 3.0, 3.0)))
+    sizes = [3.0, 3.0, 3.0]
+    sizes[axis] = spacing
+    operator = ConeBeamCT(geometry, Volume((8, 8, 8), sizes))
     thin = operator, torch.ones(operator.out_shape), None
-    assert small(thin, prior, steps=2).config["coupling"]["strength"] == pytest.approx(expected)
+    assert small(thin, prior, steps=2, slice_axis=axis).config["coupling"]["strength"] == pytest.approx(expected)
 
 
 def test_methods_without_a_place_for_a_coupling_go_without_and_refuse_one(scan, prior):
