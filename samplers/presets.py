@@ -85,7 +85,7 @@ METHODS = {
     "daps": Preset(DAPS(), DDIM(eta=1.0, split="dds")),
     "pocs": Preset(POCS(), PredictorCorrector()),
     "mbir": Preset(MBIR(), PredictorCorrector(), coupling=PUBLISHED),
-    # Chosen on procedural heads and bodies: less slack and evening out leave lesions flat (3 and 0.2: a tenth less
+    # Chosen on procedural heads and bodies: less slack and evening out leave lesions flat (3 and 0.32: a tenth less
     # contrast, 0.3 dB better at few counts), more of both blur heads; so do fewer sub-iterations, and more fit noise.
     "map-em": Preset(MAPEM(16, slack=4.0), DDIM(eta=1.0, split="dds"), edm(2.0), TVz(0.48)),
     "pnp": Preset(PnPADMM(), DDIM(), edm(1.0)),
