@@ -8,7 +8,7 @@ from scoreinv.operators.density import pipe_menon, radial_density
 from scoreinv.operators.difference import FiniteDifference
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.likelihood import Gaussian, Likelihood, Poisson, TransmissionPoisson
-from scoreinv.operators.linear import LinearOperator, Stack
+from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.list_mode import ListModePET
 from scoreinv.operators.mri import CartesianMRI, NonCartesianMRI
@@ -20,6 +20,7 @@ from scoreinv.operators.rays import RayTransform
 from scoreinv.operators.relative_difference import RelativeDifference
 from scoreinv.operators.scanner import PETScanner, Sinogram, herman_meyer, mmr_efficiencies
 from scoreinv.operators.solvers import CGResult, conjugate_gradients, power_iteration
+from scoreinv.operators.stack import Stack
 from scoreinv.operators.tof import TOF
 
 __all__ = [

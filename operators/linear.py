@@ -187,7 +187,9 @@ class LinearOperator(ABC):
                 f"{self._hint(what, tuple(x.shape))}"
             )
         if x.dtype != dtype:
-            raise TypeError(f"{name}: {what} is {_name(x.dtype)}, expected {_name(dtype)}; convert with .to({dtype})")
+            raise TypeError(
+                f"{name}: {what} is {dtype_name(x.dtype)}, expected {dtype_name(dtype)}; convert with .to({dtype})"
+            )
         if self.device is not None and x.device.type != self.device.type:
             raise ValueError(
                 f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
@@ -197,78 +199,13 @@ class LinearOperator(ABC):
         """What a subclass computes is looked at too: users write their own."""
         if tuple(answer.shape) != shape or answer.dtype != dtype:
             raise ValueError(
-                f"{type(self).__name__}: {method} gives {_text(answer.shape)} {_name(answer.dtype)}, expected "
-                f"{_text(shape)} {_name(dtype)}; correct it, or the shapes and dtypes told to super().__init__"
+                f"{type(self).__name__}: {method} gives {_text(answer.shape)} {dtype_name(answer.dtype)}, expected "
+                f"{_text(shape)} {dtype_name(dtype)}; correct it, or the shapes and dtypes told to super().__init__"
             )
 
     def _hint(self, what: str, shape: tuple[int, ...]) -> str:
         """What to try when the "image" or the "measurements" have this wrong shape, starting with a semicolon."""
         return ""
-
-
-class Stack(LinearOperator):
-    """Block-diagonal operator: frame t of the image is seen by operator t alone.
-
-    For time frames with their own angles or trajectories, energy bins, or modalities. Image (T, *in_shape);
-    measurements (T, *out_shape) if all frames are measured alike, otherwise one vector, frame after frame, which
-    `split` takes apart.
-
-    Raises:
-        ValueError: without operators, or if their images or dtypes differ.
-    """
-
-    def __init__(self, operators: Sequence[LinearOperator]) -> None:
-        if not operators:
-            raise ValueError("Stack: got no operators; expected at least one")
-        first = operators[0]
-        for t, operator in enumerate(operators):
-            if (operator.in_shape, operator.in_dtype, operator.out_dtype) != (
-                first.in_shape,
-                first.in_dtype,
-                first.out_dtype,
-            ):
-                raise ValueError(
-                    f"Stack: operator {t} is {operator} with dtypes {_name(operator.in_dtype)} -> "
-                    f"{_name(operator.out_dtype)}, expected images and dtypes as in operator 0, {first}"
-                )
-        self.operators = tuple(operators)
-        self._alike = all(operator.out_shape == first.out_shape for operator in operators)
-        self._sizes = [math.prod(operator.out_shape) for operator in operators]
-        super().__init__(
-            in_shape=(len(operators), *first.in_shape),
-            out_shape=(len(operators), *first.out_shape) if self._alike else (sum(self._sizes),),
-            in_dtype=first.in_dtype,
-            out_dtype=first.out_dtype,
-            device=first.device,
-        )
-
-    def _moved(self, device: torch.device) -> Stack:
-        return Stack([operator.to(device) for operator in self.operators])
-
-    def split(self, y: Tensor) -> list[Tensor]:
-        """The measurements of every frame, each (*batch, *out_shape of that frame)."""
-        axis = -len(self.out_shape)
-        if self._alike:
-            return list(y.unbind(axis))
-        parts = y.split(self._sizes, axis)
-        return [part.unflatten(axis, operator.out_shape) for part, operator in zip(parts, self.operators, strict=True)]
-
-    def _apply(self, x: Tensor) -> Tensor:
-        frames = x.unbind(-len(self.in_shape))
-        parts = [operator.forward(frame) for operator, frame in zip(self.operators, frames, strict=True)]
-        if self._alike:
-            return torch.stack(parts, -len(self.out_shape))
-        return torch.cat([part.flatten(-len(op.out_shape)) for part, op in zip(parts, self.operators, strict=True)], -1)
-
-    def _adjoint(self, y: Tensor) -> Tensor:
-        frames = [op.adjoint(part) for op, part in zip(self.operators, self.split(y), strict=True)]
-        return torch.stack(frames, -len(self.in_shape))
-
-    def _normal(self, x: Tensor) -> Tensor:
-        frames = x.unbind(-len(self.in_shape))
-        return torch.stack(
-            [op.normal(frame) for op, frame in zip(self.operators, frames, strict=True)], -len(self.in_shape)
-        )
 
 
 class _Adjoint(LinearOperator):
@@ -294,8 +231,8 @@ class _Composition(LinearOperator):
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if (outer.in_shape, outer.in_dtype) != (inner.out_shape, inner.out_dtype):
             raise ValueError(
-                f"{outer} @ {inner}: the left takes {_text(outer.in_shape)} {_name(outer.in_dtype)}, "
-                f"the right gives {_text(inner.out_shape)} {_name(inner.out_dtype)}"
+                f"{outer} @ {inner}: the left takes {_text(outer.in_shape)} {dtype_name(outer.in_dtype)}, "
+                f"the right gives {_text(inner.out_shape)} {dtype_name(inner.out_dtype)}"
             )
         super().__init__(inner.in_shape, outer.out_shape, inner.in_dtype, outer.out_dtype, outer.device or inner.device)
         self.outer, self.inner = outer, inner
@@ -420,5 +357,5 @@ def _text(shape: Sequence[int]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

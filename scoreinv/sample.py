@@ -134,13 +134,9 @@ class _Study:
     def method(self) -> str:
         return self.run.methods[0]
 
-    def placed(self, image: Tensor) -> Image:
-        """Where it lies in the patient, as all that is counted and written."""
-        return self.case.placed(image)
-
     def read(self, image: Tensor) -> Tensor:
         """The real numbers that people read, where they lie in the patient, (z, y, x)."""
-        return self.case.scale.read(self.placed(image).data)
+        return self.case.scale.read(self.case.placed(image).data)
 
     def difference(self, values: Tensor) -> Tensor:
         """A spread or an error in the unit that people read, any shape."""
@@ -248,10 +244,10 @@ def _write(
     for name, image in shown.items():
         write_image(folder / f"{name}.nii.gz", image)
     write_json(folder / "statistics.json", statistics)
-    write_image(out / f"{study.method}.nii.gz", study.placed(result.mean))
+    write_image(out / f"{study.method}.nii.gz", study.case.placed(result.mean))
     row = {"seconds": sum(result.seconds.values())}
     if case.reference is not None:
-        write_image(out / "reference.nii.gz", study.placed(case.reference))
+        write_image(out / "reference.nii.gz", study.case.placed(case.reference))
         pair = result.mean, case.reference, case.scale
         row = compared(*pair) | row
     write_json(out / "metrics.json", {"methods": {study.method: row}})
@@ -262,7 +258,7 @@ def _maps(
     study: _Study, tally: Tally, store: SampleStore | None, result: Reconstruction, wide: float
 ) -> dict[str, Image]:
     """Where they lie in the patient, by name; in the unit of the operator's image, shares without one."""
-    settings, problem, placed = study.settings, study.posterior.problem, study.placed
+    settings, problem, placed = study.settings, study.posterior.problem, study.case.placed
     shown = {"width": placed(2 * wide * result.std)}
     if settings.quantiles and store is not None:
         found = _quantiles(store, tally.count, settings.quantiles, result.mean)
@@ -306,7 +302,7 @@ def _panels(study: _Study, result: Reconstruction, shown: dict[str, Image]) -> l
     low, high = scale.window
     known = "uncalibrated" if result.calibration is None else "calibrated"
     names = {"width": f"{study.settings.level:.0%} intervals, width,\n{known}"}
-    std = study.difference(study.placed(result.std).data)
+    std = study.difference(study.case.placed(result.std).data)
     panels = [
         Panel("mean", study.read(result.mean), low, high, scale.colours, scale.unit),
         Panel("std of samples", std, 0.0, _nearly_all(std), "magma", scale.unit),

@@ -256,10 +256,9 @@ def _couple(
 
 def _closeness(operator: LinearOperator, axis: int) -> float:
     """Width of a pixel over distance of slices; 1 where the operator does not know its voxels."""
-    volume = getattr(operator, "volume", None)
-    if volume is None:
+    if operator.volume is None:
         return 1.0
-    sizes = list(volume.voxel_size)
+    sizes = list(operator.volume.voxel_size)
     spacing = sizes.pop(axis)
     return math.sqrt(math.prod(sizes)) / spacing
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from scoreinv.baselines.checks import check_complex, check_measurements
 from scoreinv.operators.density import pipe_menon
-from scoreinv.operators.linear import LinearOperator, Stack
+from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.mri import NonCartesianMRI
+from scoreinv.operators.stack import Stack
 
 
 def zero_filled(operator: LinearOperator, k_space: Tensor, *, density: Tensor | None = None) -> Tensor:

@@ -100,15 +100,11 @@ def reconstructions(seconds: float, skipped: list[str]) -> Iterator[Row]:
     network = build_network(ADM_256).to(CUDA, memory_format=torch.channels_last)
     large = NetworkPrior(network, multiple=32, intensity=trained.intensity, name="ADM 256, untrained")
     for prior in (trained, large):
-        solving = partial(
-            solve, operator, data, prior, likelihood=likelihood, steps=STEPS, max_slices=SLICES, progress=False
-        )
-        solve(operator, data, prior, likelihood=likelihood, steps=1, max_slices=SLICES, progress=False)  # to warm up
+        solved = partial(solve, operator, data, prior, likelihood=likelihood, max_slices=SLICES, progress=False)
+        finished(partial(solved, steps=1))()  # to warm up
         torch.cuda.reset_peak_memory_stats()
-        torch.cuda.synchronize()
         begun = time.perf_counter()
-        mean = solving().mean
-        torch.cuda.synchronize()
+        mean = finished(partial(solved, steps=STEPS))().mean
         yield {
             "case": f"{SIDE}^3, {VIEWS} views, {STEPS} steps",
             "prior": prior.name,
