@@ -128,6 +128,7 @@ def test_report_names_its_page(command, tmp_path):
         FileNotFoundError("wrong"),
         PermissionError("wrong"),
         OSError("wrong"),
+        ImportError("wrong"),
         NotImplementedError("wrong"),
         Diverged("wrong", State(None)),
     ],
