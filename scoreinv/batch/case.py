@@ -90,7 +90,8 @@ def finished(case: BatchCase, out: Path, outputs: Outputs) -> bool:
 
 def _whole(settings: RunSettings, outputs: Outputs, key: str) -> str:
     """Of everything that a case leaves; `key` is that of one of its samples."""
-    return identity.key(settings, key, settings.methods, settings.sampling.samples, outputs.model_dump())
+    asked = settings.methods, settings.options, settings.sampling.samples
+    return identity.key(settings, key, *asked, outputs.model_dump())
 
 
 def _stands(status: dict[str, Any], whole: str) -> bool:
@@ -117,9 +118,9 @@ def _attempt(
 
     def kept(method: str) -> SampleStore:
         start, _ = hot_start(method)
-        own = key
+        own = identity.key(settings, key, settings.options.get(start or method))
         if start is not None and hot_start(start)[1] in METHODS:  # of the mean of so many samples
-            own = identity.key(settings, key, settings.sampling.samples)
+            own = identity.key(settings, own, settings.sampling.samples)
         return SampleStore(places.images / method, own, writing, lambda number: told(method, number))
 
     before = {method: kept(method).numbers() for method in settings.methods}

@@ -53,8 +53,13 @@ def weights(settings: RunSettings) -> dict[str, str]:
 
 
 def key(settings: RunSettings, *parts: Any) -> str:
-    """Of everything a sample depends on but its number: settings without names and numbers, and further parts."""
-    tree = settings.model_dump(mode="json", exclude={"name": True, "methods": True, "sampling": {"samples"}})
+    """Of everything a sample depends on but its number: settings without names and numbers, and further parts.
+
+    Options of classical methods are those methods' own, a part for what depends on one of them.
+    """
+    tree = settings.model_dump(
+        mode="json", exclude={"name": True, "methods": True, "options": True, "sampling": {"samples"}}
+    )
     tree["sampling"]["max_slices"] = None  # bounds memory and changes no sample
     tree["device"] = settings.device.partition(":")[0]  # one GPU computes as another
     return _combined([tree, versions(), *parts])

@@ -40,6 +40,13 @@ def test_scans_that_know_their_patients_find_every_lesion_and_invent_none(tmp_pa
         assert len(row["present"]) == len(row["absent"]) == 2
 
 
+def test_options_are_those_of_the_classical_method(tmp_path):
+    path = config(tmp_path / "config.yaml")
+    few = study(path, tmp_path / "out", "runs.ct.methods=[cgls]", "runs.ct.options={cgls: {iterations: 1}}")
+    many = study(path, tmp_path / "out", "runs.ct.methods=[cgls]")
+    assert few["ct"]["cgls"]["recovered"] < many["ct"]["cgls"]["recovered"] - 0.1
+
+
 def test_a_study_that_goes_on_draws_nothing_again(tmp_path):
     path = config(tmp_path / "config.yaml")
     whole = study(path, tmp_path / "out", "runs.ct.methods=[dds]")

@@ -36,6 +36,8 @@ def test_time_grows_with_steps_samples_and_iterations(monkeypatch):
     assert each.seconds["dds"] == pytest.approx(5 * 12, abs=1)
     assert each.seconds["sart"] == pytest.approx(10.5)
     assert each.seconds["fdk"] == pytest.approx(0.5)
+    [each] = forecasts(run=run | {"options": {"sart": {"iterations": 30}}}, cases=CASES[:1])
+    assert each.seconds["sart"] == pytest.approx(30.5)
 
 
 def test_a_sampler_is_tried_at_the_middles_of_equal_parts_of_its_levels(monkeypatch):
