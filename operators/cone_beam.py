@@ -20,6 +20,7 @@ class _CT(LinearOperator):
     """What both beams share: attenuation (z, y, x) in 1/mm -> line integrals (views, v, u)."""
 
     unit = "1/mm"
+    backends: tuple[str, ...] = tuple(DEVICES)
     geometry: ConeBeamGeometry | ParallelBeamGeometry
     volume: Volume
 
@@ -27,8 +28,8 @@ class _CT(LinearOperator):
         self, geometry: ConeBeamGeometry | ParallelBeamGeometry, volume: Volume, backend: str = "auto"
     ) -> None:
         name = type(self).__name__
-        if backend not in DEVICES:
-            raise ValueError(f"{name}: backend is {backend!r}, expected one of {', '.join(map(repr, DEVICES))}")
+        if backend not in self.backends:
+            raise ValueError(f"{name}: backend is {backend!r}, expected one of {', '.join(map(repr, self.backends))}")
         self.geometry = geometry
         self.volume = volume
         self.backend = backend
@@ -86,14 +87,17 @@ class ConeBeamCT(_CT):
         geometry: source and detector, view by view.
         volume: the grid of the image.
         backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
-            where the data are, or "parallelproj".
+            where the data are, or "parallelproj". "tigre" projects by TIGRE on an NVIDIA GPU, whose transpose nobody
+            has: the adjoint is that of "numba".
 
     Raises:
-        ImportError: for backend "parallelproj" without it, or on a GPU without numba-cuda.
-        RuntimeError: for backend "cuda" without a GPU.
-        ValueError: for an unknown backend, or a detector that sees nothing of the volume in any view.
+        ImportError: for backend "parallelproj" or "tigre" without it, or on a GPU without numba-cuda.
+        RuntimeError: for backend "cuda" or "tigre" without a GPU.
+        ValueError: for an unknown backend, a scan that TIGRE cannot express, or a detector that sees nothing of the
+            volume in any view.
     """
 
+    backends = (*DEVICES, "tigre")
     geometry: ConeBeamGeometry
 
     def __init__(self, geometry: ConeBeamGeometry, volume: Volume, backend: str = "auto") -> None:
@@ -101,6 +105,13 @@ class ConeBeamCT(_CT):
 
     def _shadow(self) -> NDArray[np.float64]:
         return self.geometry.project(self.volume.corners)
+
+    def _line_integrals(self) -> LinearOperator:
+        if self.backend == "tigre":
+            from scoreinv.operators.tigre_projector import TigreTransform
+
+            return TigreTransform(type(self).__name__, self.geometry, self.volume)
+        return super()._line_integrals()
 
 
 class ParallelBeamCT(_CT):

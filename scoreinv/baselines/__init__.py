@@ -9,6 +9,7 @@ from scoreinv.baselines.l1_wavelet import l1_wavelet
 from scoreinv.baselines.naf import naf
 from scoreinv.baselines.osem import mlem, osem
 from scoreinv.baselines.sart import sart
+from scoreinv.baselines.tigre import tigre_asd_pocs, tigre_fdk, tigre_os_sart
 from scoreinv.baselines.tv import tv
 from scoreinv.baselines.zero_filled import zero_filled
 
@@ -23,11 +24,14 @@ __all__ = [
     "naf",
     "osem",
     "sart",
+    "tigre_asd_pocs",
+    "tigre_fdk",
+    "tigre_os_sart",
     "tv",
     "zero_filled",
 ]
 
 # By what they reconstruct.
-CT = ("asd_pocs", "cgls", "fdk", "naf", "sart", "tv")
+CT = ("asd_pocs", "cgls", "fdk", "naf", "sart", "tigre_asd_pocs", "tigre_fdk", "tigre_os_sart", "tv")
 MRI = ("cg_sense", "cgls", "l1_wavelet", "tv", "zero_filled")
 PET = ("bsrem", "mlem", "osem")

@@ -11,7 +11,7 @@ from scoreinv.interop.deepinv import (
     prior_to_deepinv,
     to_deepinv,
 )
-from scoreinv.interop.tigre import from_tigre, to_tigre
+from scoreinv.operators.tigre import from_tigre, to_tigre
 
 __all__ = [
     "from_deepinv",

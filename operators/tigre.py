@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from scoreinv.operators import ConeBeamGeometry, Volume
 from scoreinv.operators.detector import euler_angles, panel
+from scoreinv.operators.geometry import ConeBeamGeometry, Volume
 
 _XYZ = [2, 1, 0]  # reverses (z, y, x) and back
 _UPRIGHT = 1e-9  # sine of the tilt that is none

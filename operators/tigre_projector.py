@@ -1,0 +1,80 @@
+"""Line integrals by TIGRE, which computes on NVIDIA GPUs alone."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators.geometry import ConeBeamGeometry, Volume
+from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.rays import RayTransform
+from scoreinv.operators.tigre import to_tigre
+
+log = logging.getLogger(__name__)
+
+
+class TigreTransform(LinearOperator):
+    """Forward by TIGRE's "interpolated" projector, adjoint the transpose of `RayTransform`, data on the CPU.
+
+    TIGRE samples a ray every half voxel where Joseph's method interpolates within slices, so this adjoint is not the
+    transpose of this forward, as TIGRE's own "matched" one is not: methods that need one, such as conjugate gradients,
+    come to rest where the two disagree.
+
+    Args:
+        name: of the operator, for errors.
+        geometry: source and detector, view by view.
+        volume: the grid of the image.
+
+    Raises:
+        ImportError: without TIGRE.
+        RuntimeError: without an NVIDIA GPU.
+        ValueError: for a view that TIGRE cannot express, or data on a GPU, as TIGRE takes those of the host.
+    """
+
+    def __init__(self, name: str, geometry: ConeBeamGeometry, volume: Volume) -> None:
+        self._tigre = import_tigre(name)
+        super().__init__(volume.shape, geometry.shape, device="cpu")
+        self._scan = to_tigre(geometry, volume)
+        self._transposed = RayTransform(geometry.rays(volume), volume, "cpu")
+        _say_inexact(name)
+
+    def _apply(self, x: Tensor) -> Tensor:
+        images = x.detach().reshape(-1, *self.in_shape).contiguous().numpy()
+        project = partial(self._tigre.Ax, projection_type="interpolated")
+        data = [torch.from_numpy(project(image, *self._scan)) for image in images]
+        return torch.stack(data).reshape(*x.shape[: x.ndim - 3], *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._transposed.adjoint(y)
+
+
+@cache
+def _say_inexact(name: str) -> None:
+    log.warning("%s: backend 'tigre' is no exact pair: its adjoint is that of backend 'numba'", name)
+
+
+def import_tigre(name: str) -> Any:
+    """TIGRE, where it can compute: without a GPU its projectors end the process, so they are never called.
+
+    Args:
+        name: who asks, for errors.
+
+    Raises:
+        ImportError: without TIGRE.
+        RuntimeError: without an NVIDIA GPU.
+    """
+    try:
+        import tigre
+        import tigre.algorithms
+        from tigre.utilities.gpu import getGpuNames
+    except ImportError as error:
+        raise ImportError(
+            f"{name} needs TIGRE, built from https://github.com/CERN/TIGRE (PyPI's tigre is another package): {error}"
+        ) from error
+    if not getGpuNames():
+        raise RuntimeError(f"{name} needs an NVIDIA GPU, and TIGRE finds none; backend 'numba' runs on the CPU")
+    return tigre
