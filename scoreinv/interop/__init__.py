@@ -1,6 +1,7 @@
 """Bridges to other libraries: their scanners, scans and denoisers here, ours there.
 
-Nothing else of the package knows of them, and a library is imported when a bridge to it is first crossed.
+A library is imported when a bridge to it is first crossed. What tells TIGRE of a scan lies with the operators, one of
+which projects by it.
 """
 
 from scoreinv.interop.deepinv import (

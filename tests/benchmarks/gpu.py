@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nufft
 import numpy as np
 import pet
 import projectors
@@ -28,7 +29,7 @@ from scoreinv import load_prior, solve
 from scoreinv.interop import to_tigre
 from scoreinv.io import atomic_path
 from scoreinv.metrics import psnr, to_attenuation
-from scoreinv.operators import PET, ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
+from scoreinv.operators import PET, ConeBeamCT, ConeBeamGeometry, Gaussian, NonCartesianMRI, Volume
 from scoreinv.operators.tigre_projector import import_tigre
 from scoreinv.phantoms import body
 from scoreinv.priors import NetworkPrior
@@ -165,7 +166,55 @@ def tigre_agreement(seconds: float, skipped: list[str]) -> Iterator[Row]:
     }
 
 
-SECTIONS = {"cone beam": cone_beam, "TIGRE": tigre_agreement, "PET": pet_lines, "reconstructions": reconstructions}
+def k_space(seconds: float, skipped: list[str]) -> Iterator[Row]:
+    """Milliseconds of non-Cartesian MRI by torchkbnufft, which `auto` takes on a GPU, and by cufinufft."""
+    for name, (shape, coils, trajectory) in nufft.cases().items():
+        maps = torch.randn(coils, *shape, dtype=torch.complex64, device=CUDA)
+        A = NonCartesianMRI(trajectory.to(CUDA), shape, maps)
+        x = torch.randn(shape, dtype=torch.complex64, device=CUDA)
+        y = A.forward(x)
+        races: list[dict[str, Callable[[], Any]]] = [
+            {"ours": finished(partial(A.forward, x))},
+            {"ours": finished(partial(A.adjoint, y))},
+        ]
+        peer = _cufinufft(trajectory.to(CUDA), maps, x, y)
+        if not peer:
+            skipped.append("cufinufft")
+        for race, task in zip(races, peer, strict=False):
+            race["cufinufft"] = finished(task)
+        for direction, race in zip(("forward", "adjoint"), races, strict=True):
+            yield raced(name, direction, race, seconds)
+
+
+def _cufinufft(
+    trajectory: torch.Tensor, maps: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> list[Callable[[], Any]]:
+    """The same two, to 1e-5 in single precision, plans made beforehand."""
+    try:
+        import cufinufft
+    except ImportError:
+        return []
+    points = [k.contiguous() for k in trajectory.flatten(0, 1).T]
+    shape = tuple(x.shape)
+    forward, adjoint = (
+        cufinufft.Plan(kind, shape, len(maps), 1e-5, 3 - 2 * kind, dtype="complex64") for kind in (2, 1)
+    )
+    for plan in (forward, adjoint):
+        plan.setpts(*points)
+    samples = y.flatten(1).contiguous()
+    return [
+        lambda: forward.execute((maps * x).contiguous()),
+        lambda: (maps.conj() * adjoint.execute(samples)).sum(0),
+    ]
+
+
+SECTIONS = {
+    "cone beam": cone_beam,
+    "TIGRE": tigre_agreement,
+    "k-space": k_space,
+    "PET": pet_lines,
+    "reconstructions": reconstructions,
+}
 
 
 def main() -> None:
