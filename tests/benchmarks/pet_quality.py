@@ -40,6 +40,8 @@ from scoreinv.config.pet import Lines, Phantom, Scan
 from scoreinv.io import Image, read_image
 from scoreinv.metrics import contrast_recovery, psnr, ssim
 from scoreinv.priors import Prior
+from scoreinv.samplers.guidance import Guidance
+from scoreinv.samplers.presets import METHODS
 
 LEVELS = (0.6, 2.5, 10.0)  # true coincidences per mm^3
 SEEDS = (1, 2, 3)
@@ -125,7 +127,13 @@ def reconstructions(
         f"osem {n}": partial(osem, *parts, iterations=n, **known) for n in args.passes
     }
     methods |= {f"bsrem {beta:g}": partial(bsrem, *parts, strength=beta, **known) for beta in args.strengths}
-    methods["map-em"] = lambda: solve(*parts, prior, samples=args.samples, **known, **SAMPLER).mean
+
+    def sampled(guidance: Guidance) -> Tensor:
+        return solve(*parts, prior, guidance=guidance, samples=args.samples, **known, **SAMPLER).mean
+
+    preset = METHODS["map-em"].guidance
+    methods["map-em"] = partial(sampled, preset)
+    methods |= {f"map-em, slack {s:g}": partial(sampled, replace(preset, slack=s)) for s in args.slacks}
     for name, method in methods.items():
         if name not in known_already:
             yield name, *timed(method)
@@ -144,7 +152,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
             row |= {"psnr": psnr(image, truth, case.scale), "ssim": ssim(image, truth, case.scale)}
             rows.append(row | {"recovery": recovery(image, truth, lesions)})
             args.out.write_text(json.dumps(rows))
-            print(name, counts, seed, method, f"{row['psnr']:.2f} dB", flush=True)
+            print(name, counts, seed, method, f"{row['psnr']:.2f} dB, {rows[-1]['recovery']:.3f} recovered", flush=True)
     return rows
 
 
@@ -204,6 +212,7 @@ if __name__ == "__main__":
     parser.add_argument("--levels", type=float, nargs="+", default=LEVELS)
     parser.add_argument("--passes", type=int, nargs="+", default=PASSES)
     parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
+    parser.add_argument("--slacks", type=float, nargs="*", default=(), help="of map-em, beside its preset's")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--ring-difference", type=int, default=RING_DIFFERENCE)
     parser.add_argument("--spread", action="store_true", help="bias and variance instead")
