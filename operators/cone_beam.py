@@ -81,7 +81,7 @@ class ConeBeamCT(_CT):
     """Cone-beam CT: attenuation (z, y, x) in 1/mm -> line integrals (views, v, u), without dimension.
 
     Each pixel holds the integral along the ray from the source to its middle, by Joseph's method (`RayTransform`). The
-    adjoint is the exact transpose, without the weights of a filtered backprojection.
+    adjoint is the exact transpose (but for "tigre"), without the weights of a filtered backprojection.
 
     Args:
         geometry: source and detector, view by view.

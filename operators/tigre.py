@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.transform import Rotation
 
 from scoreinv.operators.detector import euler_angles, panel
 from scoreinv.operators.geometry import ConeBeamGeometry, Volume
@@ -65,7 +64,7 @@ def to_tigre(geometry: ConeBeamGeometry, volume: Volume) -> tuple[Any, NDArray[n
         )
     facing = np.where(upright[:, None], np.stack([u[:, 1], -u[:, 0]], -1), source[:, :2])
     angles = np.unwrap(np.arctan2(facing[:, 1], facing[:, 0]))
-    turn = Rotation.from_euler("z", angles[:, None]).inv()
+    turn = _rotation("z", angles[:, None]).inv()
     source, middle = turn.apply(source), turn.apply(middle)
     tilts = euler_angles((turn.apply(normal), turn.apply(u), turn.apply(v)), "ZYX")
 
@@ -119,7 +118,7 @@ def from_tigre(geo: Any, angles: ArrayLike) -> tuple[ConeBeamGeometry, Volume]:
         _each_view(geo, name, views, (n,)) for name, n in (("offDetector", 2), ("offOrigin", 3), ("rotDetector", 3))
     )
     zero = np.zeros(views)
-    turn, panels = Rotation.from_euler("ZYZ", euler), Rotation.from_euler("ZYX", tilt[:, ::-1])
+    turn, panels = _rotation("ZYZ", euler), _rotation("ZYX", tilt[:, ::-1])
     aside = correction[:, None] * np.stack([-np.sin(euler[:, 0]), np.cos(euler[:, 0]), zero], -1)
     center = (off.min(0) + off.max(0)) / 2
     aside += (center - off)[:, _XYZ]
@@ -143,8 +142,15 @@ def _empty() -> Any:
     return geometry()
 
 
+def _rotation(axes: str, angles: NDArray[np.float64]) -> Any:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_euler(axes, angles)
+
+
 def _constant(values: NDArray[np.float64]) -> Any:
-    """The value of all views if it is one, else (views, ...)."""
+    """The value of all views if it is one, else (views, ...). What rounding left of 0 is 0, as TIGRE asks whether."""
+    values = np.where(np.abs(values) < 1e-9, 0.0, values)
     if np.abs(values - values[0]).max() > 1e-9:
         return values
     return float(values[0]) if values.ndim == 1 else values[0]

@@ -16,6 +16,8 @@ from scoreinv.operators.tigre import to_tigre
 
 log = logging.getLogger(__name__)
 
+_INSTEAD = "backend 'numba'"
+
 
 class TigreTransform(LinearOperator):
     """Forward by TIGRE's "interpolated" projector, adjoint the transpose of `RayTransform`, data on the CPU.
@@ -36,15 +38,15 @@ class TigreTransform(LinearOperator):
     """
 
     def __init__(self, name: str, geometry: ConeBeamGeometry, volume: Volume) -> None:
-        self._tigre = import_tigre(name)
+        import_tigre(name, _INSTEAD)
         super().__init__(volume.shape, geometry.shape, device="cpu")
-        self._scan = to_tigre(geometry, volume)
+        self.name, self._scan = name, to_tigre(geometry, volume)
         self._transposed = RayTransform(geometry.rays(volume), volume, "cpu")
         _say_inexact(name)
 
     def _apply(self, x: Tensor) -> Tensor:
         images = x.detach().reshape(-1, *self.in_shape).contiguous().numpy()
-        project = partial(self._tigre.Ax, projection_type="interpolated")
+        project = partial(import_tigre(self.name, _INSTEAD).Ax, projection_type="interpolated")
         data = [torch.from_numpy(project(image, *self._scan)) for image in images]
         return torch.stack(data).reshape(*x.shape[: x.ndim - 3], *self.out_shape)
 
@@ -57,11 +59,12 @@ def _say_inexact(name: str) -> None:
     log.warning("%s: backend 'tigre' is no exact pair: its adjoint is that of backend 'numba'", name)
 
 
-def import_tigre(name: str) -> Any:
+def import_tigre(name: str, instead: str) -> Any:
     """TIGRE, where it can compute: without a GPU its projectors end the process, so they are never called.
 
     Args:
         name: who asks, for errors.
+        instead: what computes on the CPU, for errors.
 
     Raises:
         ImportError: without TIGRE.
@@ -76,5 +79,5 @@ def import_tigre(name: str) -> Any:
             f"{name} needs TIGRE, built from https://github.com/CERN/TIGRE (PyPI's tigre is another package): {error}"
         ) from error
     if not getGpuNames():
-        raise RuntimeError(f"{name} needs an NVIDIA GPU, and TIGRE finds none; backend 'numba' runs on the CPU")
+        raise RuntimeError(f"{name} needs an NVIDIA GPU, and TIGRE finds none; {instead} runs on the CPU")
     return tigre

@@ -35,7 +35,7 @@ def install(monkeypatch, gpus=("a GPU",)):
     modules["tigre"].Ax = Ax
     modules["tigre"].algorithms = modules["tigre.algorithms"]
     modules["tigre.utilities.gpu"].getGpuNames = lambda: list(gpus)
-    for name in ("fdk", "ossart", "asd_pocs"):
+    for name in ("fdk", "ossart", "os_asd_pocs"):
         setattr(modules["tigre.algorithms"], name, algorithm(name))
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)

@@ -118,7 +118,7 @@ def _attempt(
 
     def kept(method: str) -> SampleStore:
         start, _ = hot_start(method)
-        own = identity.key(settings, key, settings.options.get(start or method))
+        own = identity.key(settings, key, settings.options.get(method.partition("+")[0]))
         if start is not None and hot_start(start)[1] in METHODS:  # of the mean of so many samples
             own = identity.key(settings, own, settings.sampling.samples)
         return SampleStore(places.images / method, own, writing, lambda number: told(method, number))

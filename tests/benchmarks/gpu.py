@@ -134,7 +134,7 @@ def _parallelproj(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Calla
 def _tigre(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], Any]]:
     """By its "interpolated" projector and its "matched" back-projection."""
     try:
-        tigre = import_tigre("gpu.py")
+        tigre = import_tigre("gpu.py", "make bench")
     except ImportError:
         return []
     scan = to_tigre(A.geometry, A.volume)

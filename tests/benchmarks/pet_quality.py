@@ -10,9 +10,10 @@ What stands in the file of `--out` already is not computed again, so that a run 
 
 Lesions, spheres of 10 to 16 mm of three times the activity around them, are added to every image, so that how much of
 their contrast comes back can be measured. OSEM is taken at its best number of passes and BSREM at its best strength, by
-mean PSNR over everything of one level of counts; of the sampler the mean of a few samples is taken as it is. Recovery
-is (lesion / surroundings - 1) / (true ratio - 1), surroundings a shell about the lesion. Bias and variance are those of
-the lesions' mean and of the surroundings' voxels over ten noise realisations of one image, at the middle level.
+mean PSNR over everything of one level of counts; of the sampler the mean of a few samples, by its preset and, with
+`--slacks`, by others. Recovery is (lesion / surroundings - 1) / (true ratio - 1), surroundings a shell about the
+lesion. Bias and variance are those of the lesions' mean and of the surroundings' voxels over ten noise realisations of
+one image, at the middle level.
 """
 
 from __future__ import annotations

@@ -178,6 +178,14 @@ def test_cor_stays_cor_and_a_fixed_image_its_place():
     np.testing.assert_allclose(again.offOrigin, geo.offOrigin, atol=1e-9)
 
 
+def test_rounding_leaves_no_offset_of_a_centred_detector():
+    """For TIGRE's FDK asks whether there is one at all."""
+    angles = 0.3 + 2 * np.pi * np.arange(24) / 24
+    geo, _ = to_tigre(ConeBeamGeometry.circular(800.0, 1200.0, SHAPE, PIXEL, angles), VOLUME)
+    assert not np.any(geo.offDetector)
+    assert geo.COR == 0
+
+
 def test_tigres_own_object_where_it_is_installed(monkeypatch):
     class Geometry(SimpleNamespace):
         pass

@@ -1,5 +1,6 @@
 """ConeBeamCT by TIGRE: what crosses to it and back, and that it is never called where it would end the process."""
 
+import pickle
 import sys
 from types import ModuleType
 
@@ -50,6 +51,23 @@ def test_without_it_the_error_says_where_it_is(monkeypatch, module):
     monkeypatch.setitem(sys.modules, "tigre", module)
     with pytest.raises(ImportError, match=r"ConeBeamCT needs TIGRE, built from https://github.com/CERN/TIGRE"):
         ConeBeamCT(SCAN, VOLUME, backend="tigre")
+
+
+def test_data_elsewhere_and_of_another_precision_are_refused(monkeypatch):
+    calls = toy_tigre.install(monkeypatch)
+    A = ConeBeamCT(SCAN, VOLUME, backend="tigre")
+    with pytest.raises(ValueError, match="on meta, expected cpu"):
+        A.forward(torch.zeros(A.in_shape, device="meta"))
+    with pytest.raises(TypeError, match=r"float64.*float32"):
+        A.forward(torch.zeros(A.in_shape, dtype=torch.float64))
+    assert not calls
+
+
+def test_it_travels_to_other_processes(monkeypatch):
+    toy_tigre.install(monkeypatch)
+    A = ConeBeamCT(SCAN, VOLUME, backend="tigre")
+    x = torch.rand(A.in_shape)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(A)).forward(x), A.forward(x), rtol=0, atol=0)
 
 
 def test_parallel_beams_do_not_know_it():

@@ -193,12 +193,12 @@ class TestResume:
         assert [event["method"] for event in events(tmp_path / "out", "image")[before:]] == ["cgls"] * 3
 
     def test_options_of_a_method_make_anew_what_depends_on_them(self, tmp_path):
-        methods = ["fdk", "sart", "dds", "sart+dds"]
+        methods = ["fdk", "sart", "dds", "sart+dds", "sart+dds+dps"]
         only = [f"run.methods=[{', '.join(methods)}]", "run.sampling.sigma_max=1", "cases=[{name: a}]"]
         ran(tmp_path, *only)
         before = len(events(tmp_path, "image"))
         ran(tmp_path, *only, "run.options={sart: {iterations: 2}}")
-        assert {event["method"] for event in events(tmp_path, "image")[before:]} == {"sart", "sart+dds"}
+        assert {event["method"] for event in events(tmp_path, "image")[before:]} == {"sart", "sart+dds", "sart+dds+dps"}
 
     def test_other_settings_or_inputs_are_computed_anew(self, tmp_path):
         volume = torch.zeros(2, 16, 16)
