@@ -85,7 +85,9 @@ def load_network(name_or_folder: str | os.PathLike[str]) -> LearnedNetwork:
     path, weights = folder / "config.json", folder / "model.safetensors"
     for file in (path, weights):
         if not file.is_file():
-            raise FileNotFoundError(f"load_network: {file} is missing; copy the whole folder of the network")
+            raise FileNotFoundError(
+                f"load_network: {file} is missing; expected the whole folder of a network, `network` in that of a training"
+            )
     config = _read_config(path)
     content = weights.read_bytes()
     if hashlib.sha256(content).hexdigest() != config["sha256"]:

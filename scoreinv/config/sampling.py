@@ -131,7 +131,9 @@ class RunSettings(Section):
                 )
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {known}"
+                hint = (
+                    f"did you mean {near[0]!r}?" if near else f"expected one of {known}, or one that `networks` names"
+                )
                 raise ValueError(f"unknown method {name!r}; {hint}")
         return methods
 

@@ -77,7 +77,8 @@ class TrainingScans:
         for name, then in self.to_dict().items():
             now, then = np.asarray(getattr(here, name), float), np.asarray(then, float)
             if name != "views" and np.any(np.abs(now - then) > slack.get(name, _TOLERANCE * np.abs(then).max())):
-                found.append(f"{name} {_words(now)} (training: {_words(then)})")
+                unit, per = (" degrees", 180 / np.pi) if name == "arc" else ("", 1.0)
+                found.append(f"{name} {_words(per * now)}{unit} (training: {_words(per * then)})")
         return found
 
 
