@@ -86,7 +86,7 @@ def load_network(name_or_folder: str | os.PathLike[str]) -> LearnedNetwork:
     for file in (path, weights):
         if not file.is_file():
             raise FileNotFoundError(
-                f"load_network: {file} is missing; expected the whole folder of a network, `network` in that of a training"
+                f"load_network: {file} is missing; expected the whole folder; a training leaves it in `network`"
             )
     config = _read_config(path)
     content = weights.read_bytes()
