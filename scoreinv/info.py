@@ -19,6 +19,7 @@ PACKAGES = (
     "deepinv",
     "parallelproj",
     "itk-rtk",
+    "tigre",
 )
 
 
