@@ -193,8 +193,8 @@ class TestResume:
         assert [event["method"] for event in events(tmp_path / "out", "image")[before:]] == ["cgls"] * 3
 
     def test_options_of_a_method_make_anew_what_depends_on_them(self, tmp_path):
-        methods = ["fdk", "sart", "dds", "sart+dds", "sart+dds+dps"]
-        only = [f"run.methods=[{', '.join(methods)}]", "run.sampling.sigma_max=1", "cases=[{name: a}]"]
+        methods = "run.methods=[fdk, sart, dds, sart+dds, sart+dds+dps]"
+        only = [methods, "run.sampling.sigma_max=1", "cases=[{name: a}]"]
         ran(tmp_path, *only)
         before = len(events(tmp_path, "image"))
         ran(tmp_path, *only, "run.options={sart: {iterations: 2}}")
