@@ -71,6 +71,8 @@ def tigre_asd_pocs(
     """
     scan = _scan("tigre_asd_pocs", operator, measurements)
     _check_numbers("tigre_asd_pocs", iterations, block_size)
+    if not tolerance > 0:
+        raise ValueError(f"tigre_asd_pocs: tolerance {tolerance}, expected tolerance > 0")
     likelihood = default_likelihood(operator, measurements) if likelihood is None else likelihood
     if not isinstance(likelihood, Gaussian) or likelihood.mask is not None:
         raise TypeError(f"tigre_asd_pocs: likelihood is {likelihood}, expected Gaussian noise without a mask")

@@ -77,5 +77,7 @@ def test_other_operators_numbers_and_noise_are_refused():
     for method in (tigre_os_sart, tigre_asd_pocs):
         with pytest.raises(ValueError, match="iterations 3, block_size 1; expected iterations >= 1 and block_s"):
             method(*scan(), iterations=3, block_size=1)
+    with pytest.raises(ValueError, match=r"tolerance 0\.0, expected tolerance > 0"):
+        tigre_asd_pocs(*scan(), tolerance=0.0)
     with pytest.raises(TypeError, match="expected Gaussian noise without a mask"):
         tigre_asd_pocs(*scan(), likelihood=Gaussian(1.0, mask=torch.ones(6, 5, 7)))
