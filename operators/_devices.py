@@ -7,21 +7,21 @@ from functools import cache
 
 import torch
 
-# Of a backend of CT and PET; None means that of the data.
-DEVICES = {"auto": None, "numba": "cpu", "cuda": "cuda", "parallelproj": None}
+# Where a backend of CT and PET takes its data; None means anywhere.
+DEVICES = {"auto": None, "numba": "cpu", "cuda": "cuda", "streamed": "cpu", "parallelproj": None}
 
 
 def device_of(name: str, backend: str) -> str | None:
-    """The only device that this backend of the operator `name` works on.
+    """The only device that this backend of the operator `name` takes data on.
 
     Raises:
-        ImportError: for "cuda" without numba-cuda.
-        RuntimeError: for "cuda" without a GPU.
+        ImportError: for "cuda" and "streamed" without numba-cuda.
+        RuntimeError: for "cuda" and "streamed" without a GPU.
     """
-    if backend == "cuda":
+    if backend in ("cuda", "streamed"):
         if not torch.cuda.is_available():
             raise RuntimeError(
-                f"{name}: backend 'cuda' needs an NVIDIA GPU, and torch {torch.__version__} finds none; 'numba' runs "
+                f"{name}: backend '{backend}' needs an NVIDIA GPU, and torch {torch.__version__} finds none; 'numba' runs "
                 "on the CPU"
             )
         _check_compiler(name, torch.device("cuda"))

@@ -14,6 +14,7 @@ from scoreinv.operators._devices import DEVICES, device_of
 from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.rays import RayTransform
+from scoreinv.operators.streamed import StreamedTransform
 
 
 class _CT(LinearOperator):
@@ -51,7 +52,12 @@ class _CT(LinearOperator):
             from scoreinv.operators._parallelproj import ParallelprojTransform
 
             return ParallelprojTransform(name, rays, self.volume, self.view_axis)
-        return RayTransform(rays, self.volume, device_of(name, self.backend))
+        device = device_of(name, self.backend)
+        if self.backend == "streamed":
+            return StreamedTransform(
+                lambda slab, i, n: RayTransform(rays, slab).subset(i, n), self.volume, rays.shape, self.view_axis
+            )
+        return RayTransform(rays, self.volume, device)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self._transform.forward(x)
@@ -87,12 +93,13 @@ class ConeBeamCT(_CT):
         geometry: source and detector, view by view.
         volume: the grid of the image.
         backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
-            where the data are, or "parallelproj". "tigre" projects by TIGRE on an NVIDIA GPU, whose transpose nobody
+            where the data are; "streamed" on a GPU for data on the CPU, piece by piece, where they are too large for
+            it; or "parallelproj". "tigre" projects by TIGRE on an NVIDIA GPU, whose transpose nobody
             has: the adjoint is that of "numba".
 
     Raises:
         ImportError: for backend "parallelproj" or "tigre" without it, or on a GPU without numba-cuda.
-        RuntimeError: for backend "cuda" or "tigre" without a GPU.
+        RuntimeError: for backend "cuda", "streamed" or "tigre" without a GPU.
         ValueError: for an unknown backend, a scan that TIGRE cannot express, or a detector that sees nothing of the
             volume in any view.
     """
@@ -123,11 +130,12 @@ class ParallelBeamCT(_CT):
         geometry: directions and detector, view by view.
         volume: the grid of the image.
         backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
-            where the data are, or "parallelproj".
+            where the data are; "streamed" on a GPU for data on the CPU, piece by piece, where they are too large for
+            it; or "parallelproj".
 
     Raises:
         ImportError: for backend "parallelproj" without it, or on a GPU without numba-cuda.
-        RuntimeError: for backend "cuda" without a GPU.
+        RuntimeError: for backend "cuda" or "streamed" without a GPU.
         ValueError: for an unknown backend, or a detector that sees nothing of the volume in any view.
     """
 

@@ -17,6 +17,7 @@ from scoreinv.operators.line_transform import LineTransform
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.scanner import PETScanner, Sinogram
+from scoreinv.operators.streamed import StreamedTransform
 from scoreinv.operators.tof import TOF
 
 _DENSEST_BODY = 0.03  # 1/mm at 511 keV; bone has 0.017, and water 0.0096 or, in 1/cm, 0.096
@@ -41,12 +42,13 @@ class PET(LinearOperator):
         resolution_fwhm: of G, mm; one number, or (z, y, x); None for none.
         tof: time-of-flight bins; None for none.
         backend: what computes the line integrals: "numba" on the CPU, "cuda" on an NVIDIA GPU, "auto" by these two,
-            where the data are, or "parallelproj".
+            where the data are; "streamed" on a GPU for data on the CPU, piece by piece, where they are too large for
+            it; or "parallelproj".
         sinogram: which pairs of crystals are lines; all by default.
 
     Raises:
         ImportError: for backend "parallelproj" without it, or on a GPU without numba-cuda.
-        RuntimeError: for backend "cuda" without a GPU.
+        RuntimeError: for backend "cuda" or "streamed" without a GPU.
         TypeError: if attenuation or normalisation are not float32, or tof is no `TOF`.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
             negative, NaN or Inf, a normalisation without a line, a mu-map that can only be in 1/cm, or time-of-flight
@@ -167,7 +169,13 @@ def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend:
         from scoreinv.operators._parallelproj import ParallelprojTransform
 
         return ParallelprojTransform("PET", lines, volume, PET.view_axis, tof)
-    return LineTransform(lines, volume, tof, device_of("PET", backend))
+    device = device_of("PET", backend)
+    if backend == "streamed":
+        out_shape = lines.shape if tof is None else (*lines.shape, tof.bins)
+        return StreamedTransform(
+            lambda slab, i, n: LineTransform(lines.subset(i, n), slab, tof), volume, out_shape, PET.view_axis
+        )
+    return LineTransform(lines, volume, tof, device)
 
 
 def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:

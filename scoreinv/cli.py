@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 import yaml
 
@@ -219,7 +220,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         app()
-    except (ValueError, OSError, ImportError, NotImplementedError, Diverged) as error:
+    except (ValueError, OSError, ImportError, NotImplementedError, Diverged, torch.OutOfMemoryError) as error:
         if log.isEnabledFor(logging.DEBUG):
             raise
         typer.echo(f"scoreinv: {' '.join(str(error).split())}", err=True)

@@ -49,10 +49,21 @@ class Posterior:
             yield list(range(k, min(k + self.together, samples)))
 
     def draw(self, numbers: Sequence[int], callback: Callback | None = None) -> Tensor:
-        """(len(numbers), *image): the samples of these numbers, in the operator's units."""
-        state = start(self.noise, float(self.sigmas[0]), numbers, self.first)
-        parts = self.problem, self.guidance, self.stepper, self.sigmas, self.noise, numbers, state
-        return self.problem.prior.intensity.to_image(walk(*parts, callback).z)
+        """(len(numbers), *image): the samples of these numbers, in the operator's units.
+
+        Raises:
+            torch.OutOfMemoryError: if the memory of a GPU does not suffice, with what would need less.
+        """
+        try:
+            state = start(self.noise, float(self.sigmas[0]), numbers, self.first)
+            parts = self.problem, self.guidance, self.stepper, self.sigmas, self.noise, numbers, state
+            return self.problem.prior.intensity.to_image(walk(*parts, callback).z)
+        except torch.OutOfMemoryError as error:
+            raise torch.OutOfMemoryError(
+                f"the GPU is too small for images of shape {self.problem.operator.in_shape}; lower max_slices, the "
+                "slices in the network at once (8 by default), or leave the data on the CPU and move the prior alone, "
+                f"with backend='streamed' of CT and PET: {error}"
+            ) from error
 
     def samples(
         self,

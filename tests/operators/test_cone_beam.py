@@ -102,7 +102,9 @@ def test_image_in_hounsfield_units_is_warned_of():
 @both
 def test_backends_are_named_in_the_error(operator):
     assert type(operator)(operator.geometry, VOLUME, backend="numba").backend == "numba"
-    with pytest.raises(ValueError, match="backend is 'rtk', expected one of 'auto', 'numba', 'cuda', 'parallelproj'"):
+    with pytest.raises(
+        ValueError, match=r"backend is 'rtk', expected one of 'auto', 'numba', 'cuda', 'streamed', 'parallelproj'"
+    ):
         type(operator)(operator.geometry, VOLUME, backend="rtk")
 
 

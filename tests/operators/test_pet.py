@@ -323,7 +323,9 @@ def test_backend_parallelproj_agrees(tof):
 
 
 def test_backends_are_named_in_the_error():
-    with pytest.raises(ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda', 'parallelproj'"):
+    with pytest.raises(
+        ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda', 'streamed', 'parallelproj'"
+    ):
         full(backend="tigre")
 
 

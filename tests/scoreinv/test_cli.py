@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 import yaml
 from toy_batch import RUN
 from toy_batch import tree as batch_tree
@@ -131,6 +132,7 @@ def test_report_names_its_page(command, tmp_path):
         ImportError("wrong"),
         NotImplementedError("wrong"),
         Diverged("wrong", State(None)),
+        torch.OutOfMemoryError("wrong"),
     ],
     ids=lambda e: type(e).__name__,
 )

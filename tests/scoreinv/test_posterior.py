@@ -56,3 +56,12 @@ def test_samples_come_one_after_the_other(scan):
         number, sample = next(stream)
         assert number == expected
         assert torch.equal(sample.image, image)
+
+
+def test_a_gpu_that_is_too_small_says_what_needs_less(scan, monkeypatch):
+    def exhausted(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    monkeypatch.setattr(scan["prior"], "denoise", exhausted)
+    with pytest.raises(torch.OutOfMemoryError, match=r"images of shape \(16, 16\); lower max_slices.*streamed.*3 GiB"):
+        solved(scan, None)

@@ -1,11 +1,13 @@
 import json
 import math
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import toy_tigre
 import yaml
 from matplotlib.image import imread
 from toy_networks import small_network
@@ -243,6 +245,18 @@ def test_a_gpu_that_is_not_there_leaves_an_earlier_run_alone(finished, tmp_path)
         ValueError, match="device: cuda, but torch finds 0 GPUs; expected cpu, or a torch built for CUDA"
     ):
         silent(resolve(CTSettings, TINY, ["device=cuda"]), tmp_path / "run")
+    assert files(tmp_path / "run") == files(finished[0])
+
+
+def test_a_program_that_is_not_there_leaves_an_earlier_run_alone(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished[0], tmp_path / "run")
+    settings = resolve(CTSettings, TINY, ["methods=[fdk, tigre_fdk]"])
+    monkeypatch.setitem(sys.modules, "tigre", None)
+    with pytest.raises(ImportError, match="methods: tigre_fdk needs TIGRE, built from"):
+        silent(settings, tmp_path / "run")
+    toy_tigre.install(monkeypatch, gpus=())
+    with pytest.raises(ValueError, match=r"methods: tigre_fdk needs an NVIDIA GPU.*fdk, sart or asd_pocs runs on"):
+        silent(settings, tmp_path / "run")
     assert files(tmp_path / "run") == files(finished[0])
 
 

@@ -1,0 +1,91 @@
+"""Line integrals of volumes larger than a GPU: data stay on the CPU and pass through the GPU piece by piece."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from scoreinv.operators._threads import pieces
+from scoreinv.operators.geometry import Volume
+from scoreinv.operators.linear import LinearOperator
+
+GPU = "cuda"
+PIECE = 1 << 26  # numbers of a slab, and of the data of a subset of views: 256 MiB each
+
+
+class StreamedTransform(LinearOperator):
+    """Line integrals between tensors on the CPU, taken on a GPU.
+
+    The image is cut into slabs along z, the measurements into subsets of views. Outside its grid an image is zero, so
+    that the integrals of the slabs add up to those of the image, and the adjoint writes slab by slab. The GPU holds one
+    slab and one subset at a time, whatever the size of either and of the batch.
+
+    Image (z, y, x) float32; integrals `out_shape` float32, both on the CPU.
+
+    Args:
+        part: makes the transform of a slab along views i, i + n, i + 2n, ..., from (slab, i, n).
+        volume: the grid of the whole image.
+        out_shape: of the measurements of all views.
+        view_axis: that of the views among the measurements.
+        piece: most numbers of a slab and of a subset, one plane and one view at least.
+    """
+
+    volume: Volume
+
+    def __init__(
+        self,
+        part: Callable[[Volume, int, int], LinearOperator],
+        volume: Volume,
+        out_shape: tuple[int, ...],
+        view_axis: int = 0,
+        piece: int = PIECE,
+    ) -> None:
+        super().__init__(volume.shape, out_shape, device="cpu")
+        self.volume, self.view_axis = volume, view_axis
+        self._slabs = pieces(volume.shape[0], _number(volume.shape, 0, piece))
+        self._subsets = _number(out_shape, view_axis, piece)
+        self._part = cache(lambda begin, end, i: part(_slab(volume, begin, end), i, self._subsets))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        images = x.detach().reshape(-1, *self.in_shape)
+        data = images.new_zeros(len(images), *self.out_shape)
+        for image, whole in zip(images, data, strict=True):
+            for begin, end in self._slabs:
+                slab = image[begin:end].to(GPU)
+                for i in range(self._subsets):
+                    self._views(whole, i).add_(self._part(begin, end, i).forward(slab).cpu())
+        return data.reshape(*x.shape[: x.ndim - 3], *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        batch = tuple(y.shape[: y.ndim - len(self.out_shape)])
+        data = y.detach().reshape(-1, *self.out_shape)
+        images = data.new_empty(len(data), *self.in_shape)
+        for image, whole in zip(images, data, strict=True):
+            for begin, end in self._slabs:
+                slab = torch.zeros(end - begin, *self.in_shape[1:], device=GPU)
+                for i in range(self._subsets):
+                    slab += self._part(begin, end, i).adjoint(self._views(whole, i).to(GPU))
+                image[begin:end] = slab.cpu()
+        return images.reshape(*batch, *self.in_shape)
+
+    def _views(self, data: Tensor, i: int) -> Tensor:
+        """Those of one subset, a view of the data."""
+        return data[(slice(None),) * self.view_axis + (slice(i, None, self._subsets),)]
+
+
+def _number(shape: tuple[int, ...], axis: int, piece: int) -> int:
+    """Of parts along an axis, each of at most so many numbers but no less than one index."""
+    length = shape[axis]
+    return math.ceil(length / max(1, piece * length // math.prod(shape)))
+
+
+def _slab(volume: Volume, begin: int, end: int) -> Volume:
+    """The planes [begin, end) of a grid."""
+    z, y, x = volume.center
+    middle = z + ((begin + end) / 2 - volume.shape[0] / 2) * volume.voxel_size[0]
+    return replace(volume, shape=(end - begin, *volume.shape[1:]), center=(middle, y, x))
