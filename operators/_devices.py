@@ -21,8 +21,8 @@ def device_of(name: str, backend: str) -> str | None:
     if backend in ("cuda", "streamed"):
         if not torch.cuda.is_available():
             raise RuntimeError(
-                f"{name}: backend '{backend}' needs an NVIDIA GPU, and torch {torch.__version__} finds none; 'numba' runs "
-                "on the CPU"
+                f"{name}: backend '{backend}' needs an NVIDIA GPU, and torch {torch.__version__} finds none; 'numba' "
+                "runs on the CPU"
             )
         _check_compiler(name, torch.device("cuda"))
     return DEVICES[backend]

@@ -3,9 +3,9 @@
     python tests/benchmarks/gpu.py --out gpu.json
 
 Data of ours and of parallelproj (where it is built for CUDA) stay on the device; TIGRE (where it is installed) and our
-backend "streamed" take and give those of the host, and their transfers count. Agreement of whole runs with the CPU is the test
-tests/scoreinv/test_gpu.py. The network of the size of ADM's at 256^2 (Dhariwal and Nichol 2021) has random weights: its
-images mean nothing, its seconds are those of a trained one.
+backend "streamed" take and give those of the host, and their transfers count. Agreement of whole runs with the CPU is
+the test tests/scoreinv/test_gpu.py. The network of the size of ADM's at 256^2 (Dhariwal and Nichol 2021) has random
+weights: its images mean nothing, its seconds are those of a trained one.
 """
 
 from __future__ import annotations

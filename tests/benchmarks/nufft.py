@@ -1,18 +1,23 @@
-"""Seconds and errors of non-Cartesian MRI beside mri-nufft, SigPy and torchkbnufft, where they are installed.
+"""Seconds and errors of non-Cartesian MRI beside mri-nufft, SigPy, torchkbnufft and BART, where they are installed.
 
     python tests/benchmarks/nufft.py [seconds for each comparison]
 
 Errors, in the order of the packages, are relative to sums to 1e-12 in double precision. Every package is given coil
 maps where it takes them and runs in complex64 in and out; mri-nufft runs with its own defaults and, to compare at equal
-accuracy, in double precision as ours does inside.
+accuracy, in double precision as ours does inside. BART is a program: its seconds are those of a call, with the files
+that it reads and writes, but without coil maps, which `bart nufft` does not take.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +26,7 @@ from timing import Row, raced, show
 from torch import Tensor
 
 from scoreinv._torchvision import declare_missing_operators
+from scoreinv.io import read_cfl, write_cfl
 from scoreinv.operators import NonCartesianMRI
 from scoreinv.operators.trajectories import radial, spiral
 
@@ -123,12 +129,39 @@ def torchkbnufft(scan: Scan) -> Maps:
     }
 
 
+def bart(scan: Scan) -> Maps:
+    if shutil.which("bart") is None:
+        raise ImportError("bart")
+    kept = tempfile.TemporaryDirectory()  # as long as the closures below
+    folder, dimensions = Path(kept.name), len(scan.shape)
+    trajectory = torch.zeros(*scan.trajectory.shape[:2], 3, dtype=torch.complex64)
+    trajectory[..., :dimensions] = (scan.trajectory * torch.tensor(scan.shape) / (2 * math.pi)).flip(-1)
+    write_cfl(folder / "trajectory", trajectory)
+    write_cfl(folder / "images", (scan.maps * scan.x).reshape(scan.coils, *(3 - dimensions) * [1], *scan.shape))
+    write_cfl(folder / "samples", scan.y[..., None])
+
+    def run(*options: str) -> Tensor:
+        # -P: samples beside the border of k-space see those beyond it, as everywhere else.
+        command = ["bart", "nufft", "-P", *options, "result"]
+        subprocess.run(command, cwd=kept.name, check=True, capture_output=True)
+        return read_cfl(folder / "result")
+
+    size = ":".join(map(str, (*scan.shape[::-1], 1)[:3]))
+
+    def adjoint() -> Tensor:
+        images = run("-a", "-d", size, "trajectory", "samples")
+        return (scan.maps.conj() * images.reshape(scan.maps.shape)).sum(0)
+
+    return {"forward": lambda: run("trajectory", "images"), "adjoint": adjoint}
+
+
 PEERS = {
     "ours": ours,
     "mri-nufft": mri_nufft,
     "mri-nufft, double": mri_nufft_double,
     "sigpy": sigpy,
     "torchkbnufft": torchkbnufft,
+    "bart": bart,
 }
 
 
@@ -144,7 +177,7 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
             except ImportError:
                 skipped.append(peer)
         for name in ("forward", "adjoint", "normal"):
-            tasks = {peer: maps[name] for peer, maps in built.items()}
+            tasks = {peer: maps[name] for peer, maps in built.items() if name in maps}
             errors = ", ".join(f"{scan.error(name, task()):.0e}" for task in tasks.values())
             yield raced(case, name, tasks, seconds) | {"errors": errors}
 

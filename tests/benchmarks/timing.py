@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -97,6 +99,8 @@ def machine() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    if shutil.which("bart") is not None:
+        versions["bart"] = subprocess.run(["bart", "version"], check=True, capture_output=True, text=True).stdout.strip()
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
