@@ -100,7 +100,8 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     if shutil.which("bart") is not None:
-        versions["bart"] = subprocess.run(["bart", "version"], check=True, capture_output=True, text=True).stdout.strip()
+        told = subprocess.run(["bart", "version"], check=True, capture_output=True, text=True)
+        versions["bart"] = told.stdout.strip()
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
