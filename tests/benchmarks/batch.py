@@ -126,19 +126,24 @@ def survive(folder: Path, kills: int = KILLS, cases: int = CASES, seed: int = 0)
     print(f"every case complete and equal; {len(set(images))} images, {again} of them drawn twice")
 
 
-def ranks(folder: Path) -> None:
-    """Wall time of two ranks against one, and of their work alone."""
-    config = folder / "config.yaml"
+def of_ranks(number: int, folder: Path) -> tuple[float, float]:
+    """Wall seconds of all cases by so many processes of one thread, and of their work alone."""
+    config, out = folder / "config.yaml", folder / str(number)
     config.write_text(yaml.safe_dump(tree(CASES, (8, 64, 64), 12)))
-    spent = {}
-    for number in (1, 2):
-        out = folder / str(number)
-        begun, load = time.perf_counter(), os.getloadavg()[0]
-        assert start(*command(config, out, number)).wait() == 0
-        spent[number] = time.perf_counter() - begun
-        times = [event["time"] for event in events(out)]
-        print(f"{number} ranks: {spent[number]:.1f} s, {max(times) - min(times):.1f} s at work; load before {load:.2f}")
-    print(f"two ranks take {spent[2] / spent[1]:.2f} of one's wall time")
+    begun = time.perf_counter()
+    assert start(*command(config, out, number)).wait() == 0
+    spent = time.perf_counter() - begun
+    times = [event["time"] for event in events(out)]
+    return spent, max(times) - min(times)
+
+
+def ranks(folder: Path) -> None:
+    """Two processes against one."""
+    print(f"load before: {os.getloadavg()[0]:.2f}")
+    spent = {number: of_ranks(number, folder) for number in (1, 2)}
+    for number, (wall, work) in spent.items():
+        print(f"{number} ranks: {wall:.1f} s, {work:.1f} s at work")
+    print(f"two ranks take {spent[2][0] / spent[1][0]:.2f} of one's wall time")
 
 
 def overhead(folder: Path, cases: int = 4) -> None:

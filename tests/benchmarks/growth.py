@@ -1,8 +1,9 @@
-"""How time grows with slices, views and steps, and memory with samples.
+"""How time grows with slices, views, steps and processes, and memory with samples.
 
     python tests/benchmarks/growth.py
 
-The exponent is the slope of log seconds over log size, processor seconds, by least squares; 1 is proportional.
+The exponent is the slope of log seconds over log size, processor seconds, by least squares; 1 is proportional. Of
+processes, which share the cases of a batch, they are wall seconds at work, and -1 is ideal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import batch
 import numpy as np
 import torch
 from timing import Row, show
@@ -26,6 +28,7 @@ from scoreinv.sample import sample
 
 SIDE, NOISE = 96, 0.01
 SLICES, VIEWS, STEPS, SAMPLES = (8, 16, 32, 64), (16, 32, 64, 128), (8, 16, 32, 64), (4, 8, 16)
+PROCESSES = (1, 2)
 
 
 def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
@@ -44,6 +47,7 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
     yield exponent("solve, dds, 24 views, 8 steps", "slices", SLICES, [solving(slices=n) for n in SLICES])
     yield exponent("projections, 32 slices", "views", VIEWS, [projecting(n) for n in VIEWS])
     yield exponent("solve, dds, 8 slices, 24 views", "steps", STEPS, [solving(steps=n) for n in STEPS])
+    yield processes()
     yield memory_of_samples()
 
 
@@ -63,9 +67,19 @@ def exponent(case: str, axis: str, sizes: Sequence[int], tasks: Sequence[Callabl
         begun = time.process_time()
         task()
         spent.append(time.process_time() - begun)
+    return grown(case, axis, sizes, spent)
+
+
+def grown(case: str, axis: str, sizes: Sequence[int], spent: Sequence[float]) -> Row:
     slope = float(np.polyfit(np.log(sizes), np.log(spent), 1)[0])
     measured = ", ".join(f"{size}: {seconds:.3g} s" for size, seconds in zip(sizes, spent, strict=True))
     return {"case": case, "grows with": axis, "measured": measured, "exponent": slope}
+
+
+def processes() -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        spent = [batch.of_ranks(number, Path(folder))[1] for number in PROCESSES]
+    return grown(f"batch, {batch.CASES} cases of one thread", "processes", PROCESSES, spent)
 
 
 def memory_of_samples() -> Row:
