@@ -2,9 +2,9 @@
 
     python tests/benchmarks/gpu.py --out gpu.json
 
-Data of ours and of parallelproj (where it is built for CUDA) stay on the device; TIGRE (where it is installed) and our
-backend "streamed" take and give those of the host, and their transfers count. Agreement of whole runs with the CPU is
-the test tests/scoreinv/test_gpu.py. The network of the size of ADM's at 256^2 (Dhariwal and Nichol 2021) has random
+Data of ours and of parallelproj (where it is built for CUDA) stay on the device; TIGRE and ASTRA (where installed) and
+our backend "streamed" take and give those of the host, and their transfers count. Agreement of whole runs with the CPU
+is the test tests/scoreinv/test_gpu.py. The network of the size of ADM's at 256^2 (Dhariwal and Nichol 2021) has random
 weights: its images mean nothing, its seconds are those of a trained one.
 """
 
@@ -67,6 +67,7 @@ def cone_beam(seconds: float, skipped: list[str]) -> Iterator[Row]:
         "streamed": [partial(streamed.forward, x.cpu()), partial(streamed.adjoint, y.cpu())],
         "parallelproj": _parallelproj(A, x, y),
         "TIGRE": _tigre(A, x, y),
+        "ASTRA": _astra(A, x, y),
     }
     for name, pair in peers.items():
         if not pair:
@@ -146,6 +147,28 @@ def _tigre(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[],
     scan = to_tigre(A.geometry, A.volume)
     back = partial(tigre.Atb, y.cpu().numpy(), *scan, backprojection_type="matched")
     return [partial(tigre.Ax, x.cpu().numpy(), *scan, projection_type="interpolated"), back]
+
+
+def _astra(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], Any]]:
+    """By its texture projector and its voxel-driven back-projection, which is not the transpose."""
+    try:
+        import astra
+    except ImportError:
+        return []
+    if not astra.use_cuda():
+        return []
+    g, (planes, rows, columns) = A.geometry, A.in_shape
+    vectors = [part[:, ::-1] for part in (g.sources, g.detector_centers, g.u_steps, g.v_steps)]  # (x, y, z) there
+    scan = astra.create_proj_geom("cone_vec", *g.detector_shape, np.concatenate(vectors, 1))
+    sides = zip(A.volume.corners.min(0)[::-1], A.volume.corners.max(0)[::-1], strict=True)
+    grid = astra.create_vol_geom(rows, columns, planes, *(float(end) for side in sides for end in side))
+    image = astra.data3d.create("-vol", grid, x.cpu().numpy())
+    data = astra.data3d.create("-sino", scan, np.ascontiguousarray(y.cpu().numpy().swapaxes(0, 1)))
+    tasks = []
+    for algorithm, target in (("FP3D_CUDA", "VolumeDataId"), ("BP3D_CUDA", "ReconstructionDataId")):
+        asked = astra.astra_dict(algorithm) | {"ProjectionDataId": data, target: image}
+        tasks.append(partial(astra.algorithm.run, astra.algorithm.create(asked)))
+    return tasks
 
 
 def tigre_agreement(seconds: float, skipped: list[str]) -> Iterator[Row]:
