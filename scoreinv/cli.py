@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 import typer
 import yaml
+from tqdm import tqdm
 
 from scoreinv.samplers import Diverged
 
@@ -77,7 +78,8 @@ def batch_command(
     share = Share() if shard is None else Share.parse(shard)
     if dry_run:
         own = share.take(cases)
-        forecasts = forecast([case for case in own if not finished(case, folder, settings.outputs)])
+        left = [case for case in own if not finished(case, folder, settings.outputs)]
+        forecasts = forecast(tqdm(left, desc="dry run", unit="case", leave=False))
         typer.echo(table(forecasts))
         total = sum(sum(each.seconds.values()) for each in forecasts)
         done = f", beside {len(own) - len(forecasts)} finished ones" if len(own) > len(forecasts) else ""

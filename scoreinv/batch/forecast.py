@@ -10,7 +10,7 @@ import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -47,7 +47,7 @@ class Forecast:
     reason: str | None = None
 
 
-def forecast(cases: Sequence[BatchCase]) -> list[Forecast]:
+def forecast(cases: Iterable[BatchCase]) -> list[Forecast]:
     """Of every case; one that cannot be read says why."""
     known: dict[str, Forecast] = {}
     forecasts = []

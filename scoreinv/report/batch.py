@@ -43,7 +43,7 @@ def _case(name: str, row: dict[str, Any], target: Path) -> dict[str, Any]:
 
 def title(kind: dict[str, Any]) -> str:
     """What cases of a kind have alike, in words."""
-    return ", ".join(f"{path}: {value}" for path, value in kind.items()) or "All"
+    return ", ".join(f"no {path}" if value is None else f"{path}: {value}" for path, value in kind.items()) or "All"
 
 
 def _numbers(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
