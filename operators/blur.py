@@ -44,7 +44,9 @@ class GaussianBlur(LinearOperator):
             if len(kernel) > 1:
                 shape, padding = [1] * 5, [0] * 3
                 shape[2 + axis], padding[axis] = len(kernel), len(kernel) // 2
-                result = torch.nn.functional.conv3d(result, kernel.to(x.device).reshape(shape), padding=padding)
+                # A GPU would else round to ten bits before it multiplies, and the adjoint identity would not hold.
+                with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                    result = torch.nn.functional.conv3d(result, kernel.to(x.device).reshape(shape), padding=padding)
         return result.reshape(x.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:

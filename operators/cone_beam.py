@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreinv.operators._devices import DEVICES, device_of
-from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Volume
+from scoreinv.operators.geometry import ConeBeamGeometry, ParallelBeamGeometry, Rays, Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.rays import RayTransform
 from scoreinv.operators.streamed import StreamedTransform
@@ -54,9 +55,7 @@ class _CT(LinearOperator):
             return ParallelprojTransform(name, rays, self.volume, self.view_axis)
         device = device_of(name, self.backend)
         if self.backend == "streamed":
-            return StreamedTransform(
-                lambda slab, i, n: RayTransform(rays, slab).subset(i, n), self.volume, rays.shape, self.view_axis
-            )
+            return StreamedTransform(partial(_part, rays), self.volume, rays.shape, self.view_axis)
         return RayTransform(rays, self.volume, device)
 
     def _apply(self, x: Tensor) -> Tensor:
@@ -151,6 +150,10 @@ class ParallelBeamCT(_CT):
         offsets = self.volume.corners[None] - geometry.detector_centers[:, None]
         steps = np.linalg.solve(basis[:, None], offsets[..., None])[..., 1:, 0]
         return steps + (np.asarray(geometry.detector_shape) - 1) / 2
+
+
+def _part(rays: Rays, slab: Volume, i: int, n: int) -> LinearOperator:
+    return RayTransform(rays, slab).subset(i, n)
 
 
 def _check_shadow(shadow: NDArray[np.float64], detector_shape: tuple[int, int], name: str) -> None:

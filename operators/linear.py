@@ -91,8 +91,17 @@ class LinearOperator(ABC):
             ValueError: if it works on one device alone.
         """
         device = torch.device(device)
-        here = self.device is None or (self.device.type == device.type and device.index in (None, self.device.index))
-        return self if here else self._moved(device)
+        return self if self._works_on(device) else self._moved(device)
+
+    def _works_on(self, device: torch.device) -> bool:
+        """Whether data there are for it; "cuda" without a number is any GPU, as that of an operator and as a wish."""
+        own = self.device
+        return own is None or (own.type == device.type and (None in (own.index, device.index) or own == device))
+
+    def _place(self, device: torch.device | str | None) -> torch.device:
+        """Where to make data for it: on `device` if it works there, else where it does."""
+        wished = self.device or torch.device("cpu") if device is None else torch.device(device)
+        return wished if self._works_on(wished) else self.device or wished
 
     def _moved(self, device: torch.device) -> LinearOperator:
         raise ValueError(f"{self} works on {self.device} alone, got {device}; make it with backend='auto'")
@@ -133,8 +142,8 @@ class LinearOperator(ABC):
         return result
 
     def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
-        """A^H 1, (*in_shape): what every voxel gives to all measurements, on `device` where the operator is on none."""
-        return self.adjoint(torch.ones(self.out_shape, dtype=self.out_dtype, device=self.device or device))
+        """A^H 1, (*in_shape): what every voxel gives to all measurements, on `device` if the operator works there."""
+        return self.adjoint(torch.ones(self.out_shape, dtype=self.out_dtype, device=self._place(device)))
 
     def subset(self, i: int, n: int) -> LinearOperator:
         """The operator of views i, i + n, i + 2n, ... along `view_axis`; only where measurements are made of views."""

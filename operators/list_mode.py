@@ -53,7 +53,7 @@ class ListModePET(LinearOperator):
 
     def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
         """(z, y, x): that of the whole operator, computed once on a device; of a subset of events its share."""
-        device = self.device or torch.device(device or "cpu")
+        device = self._place(device)
         if device not in self._sensitivity_on:
             self._sensitivity_on[device] = self.operator.sensitivity(device)
         return self._sensitivity_on[device] / self._share

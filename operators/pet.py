@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -137,7 +137,7 @@ class PET(LinearOperator):
     def sensitivity(self, device: torch.device | str | None = None) -> Tensor:
         """A^T 1, (z, y, x): the chance that a decay in a voxel is counted, up to scale. A few views at a time."""
         parts = min(self.out_shape[1], -(-math.prod(self.out_shape) // _ELEMENTS))
-        device = self.device or device
+        device = self._place(device)
         result = torch.zeros(self.in_shape, device=device)
         for i in range(parts):
             part = self.subset(i, parts) if parts > 1 else self
@@ -172,10 +172,12 @@ def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend:
     device = device_of("PET", backend)
     if backend == "streamed":
         out_shape = lines.shape if tof is None else (*lines.shape, tof.bins)
-        return StreamedTransform(
-            lambda slab, i, n: LineTransform(lines.subset(i, n), slab, tof), volume, out_shape, PET.view_axis
-        )
+        return StreamedTransform(partial(_part, lines, tof), volume, out_shape, PET.view_axis)
     return LineTransform(lines, volume, tof, device)
+
+
+def _part(lines: LinesOfResponse, tof: TOF | None, slab: Volume, i: int, n: int) -> LinearOperator:
+    return LineTransform(lines.subset(i, n), slab, tof)
 
 
 def _checked_attenuation(attenuation: Tensor, volume: Volume) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -22,8 +21,9 @@ class StreamedTransform(LinearOperator):
     """Line integrals between tensors on the CPU, taken on a GPU.
 
     The image is cut into slabs along z, the measurements into subsets of views. Outside its grid an image is zero, so
-    that the integrals of the slabs add up to those of the image, and the adjoint writes slab by slab. The GPU holds one
-    slab and one subset at a time, whatever the size of either and of the batch.
+    that the integrals of the slabs add up to those of the image, and the adjoint writes slab by slab. The GPU holds a
+    few pieces at a time, whatever the sizes of image, measurements and batch: a slab, its share of the adjoint, and the
+    data of a subset. Transfers wait for computations and these for them.
 
     Image (z, y, x) float32; integrals `out_shape` float32, both on the CPU.
 
@@ -49,7 +49,8 @@ class StreamedTransform(LinearOperator):
         self.volume, self.view_axis = volume, view_axis
         self._slabs = pieces(volume.shape[0], _number(volume.shape, 0, piece))
         self._subsets = _number(out_shape, view_axis, piece)
-        self._part = cache(lambda begin, end, i: part(_slab(volume, begin, end), i, self._subsets))
+        self._make = part
+        self._parts: dict[tuple[int, int, int], LinearOperator] = {}
 
     def _apply(self, x: Tensor) -> Tensor:
         images = x.detach().reshape(-1, *self.in_shape)
@@ -72,6 +73,13 @@ class StreamedTransform(LinearOperator):
                     slab += self._part(begin, end, i).adjoint(self._views(whole, i).to(GPU))
                 image[begin:end] = slab.cpu()
         return images.reshape(*batch, *self.in_shape)
+
+    def _part(self, begin: int, end: int, i: int) -> LinearOperator:
+        """Of one slab and one subset, made once."""
+        key = begin, end, i
+        if key not in self._parts:
+            self._parts[key] = self._make(_slab(self.volume, begin, end), i, self._subsets)
+        return self._parts[key]
 
     def _views(self, data: Tensor, i: int) -> Tensor:
         """Those of one subset, a view of the data."""

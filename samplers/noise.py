@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreinv.operators._threads import run
+
 
 class Noise(Protocol):
     """Fresh standard normal numbers for the samples at hand: a new draw at every call."""
@@ -59,8 +61,12 @@ class NoiseSource:
         slices = shape[0] if len(shape) == 3 else 1
         parts = (2,) if dtype.is_complex else ()
         noise = np.empty((slices, *shape[-2:], *parts) if slices > 1 else (*shape, *parts), np.float32)
-        for k, part in enumerate(noise if slices > 1 else [noise]):
+        each = noise if slices > 1 else noise[None]
+
+        def fill(k: int) -> None:
             key = np.random.SeedSequence(self.seed, spawn_key=(*address, k))
-            np.random.default_rng(key).standard_normal(dtype=np.float32, out=part)
+            np.random.default_rng(key).standard_normal(dtype=np.float32, out=each[k])
+
+        run(fill, [(k,) for k in range(len(each))])
         image = torch.from_numpy(noise)
         return (torch.view_as_complex(image) if parts else image).to(dtype)

@@ -65,7 +65,7 @@ def cone_beam(seconds: float, skipped: list[str]) -> Iterator[Row]:
     streamed = ConeBeamCT(A.geometry, A.volume, "streamed")
     peers = {
         "streamed": [partial(streamed.forward, x.cpu()), partial(streamed.adjoint, y.cpu())],
-        "parallelproj": _parallelproj(A, x, y),
+        "parallelproj": [finished(task) for task in projectors.parallelproj(*CONE_BEAM, CUDA) or ()],
         "TIGRE": _tigre(A, x, y),
         "ASTRA": _astra(A, x, y),
     }
@@ -129,13 +129,6 @@ def _has_parallelproj() -> bool:
     except ImportError:
         return False
     return bool(parallelproj_core.cuda_enabled)
-
-
-def _parallelproj(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], Any]]:
-    if not _has_parallelproj():
-        return []
-    other = ConeBeamCT(A.geometry, A.volume, "parallelproj")
-    return [finished(partial(other.forward, x)), finished(partial(other.adjoint, y))]
 
 
 def _tigre(A: ConeBeamCT, x: torch.Tensor, y: torch.Tensor) -> list[Callable[[], Any]]:

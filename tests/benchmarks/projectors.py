@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import Row, arithmetic, bandwidth, raced, show
+from timing import CPU, Row, arithmetic, bandwidth, raced, show
 
 from scoreinv.memory import MIB, PeakMemory
 from scoreinv.operators import ConeBeamGeometry, Volume
@@ -51,18 +51,21 @@ def ours(voxels: int, pixels: int, views: int) -> Tasks:
     return lambda: A.forward(x), lambda: A.adjoint(y)
 
 
-def parallelproj(voxels: int, pixels: int, views: int) -> Tasks | None:
-    """The same rays in parallelproj, or None where it is not installed."""
+def parallelproj(voxels: int, pixels: int, views: int, device: torch.device = CPU) -> Tasks | None:
+    """The same rays in parallelproj, or None where it is not installed, or not for the device."""
     try:
         import parallelproj_core as core
     except ImportError:
         return None
+    if device != CPU and not core.cuda_enabled:
+        return None
     A = operator(voxels, pixels, views)
     segments = A.geometry.rays(A.volume).segments(slice(None))
     first, size = A.volume.first_voxel, A.volume.voxel_size
-    starts, ends, *grid = (torch.as_tensor(values, dtype=torch.float32) for values in (*segments, first, size))
-    x, y = torch.rand(A.in_shape), torch.rand(A.out_shape)
-    data, image = torch.empty(A.out_shape), torch.zeros(A.in_shape)
+    numbers = (*segments, first, size)
+    starts, ends, *grid = (torch.as_tensor(values, dtype=torch.float32, device=device) for values in numbers)
+    x, y = torch.rand(A.in_shape, device=device), torch.rand(A.out_shape, device=device)
+    data, image = torch.empty_like(y), torch.zeros_like(x)
     return (
         lambda: core.joseph3d_fwd(starts, ends, x, *grid, data),
         lambda: core.joseph3d_back(starts, ends, image, *grid, y),

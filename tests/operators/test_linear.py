@@ -168,6 +168,17 @@ def test_an_operator_of_one_device_stays_there():
         cpu.to("cuda")
 
 
+def test_an_operator_of_any_gpu_takes_data_of_each_and_one_of_a_single_gpu_those_of_it_alone():
+    of_any, second = (Matrix(A.matrix, A.in_shape) for _ in range(2))
+    of_any.device, second.device = torch.device("cuda"), torch.device("cuda:1")
+    assert of_any.to("cuda:1") is of_any
+    assert second.to("cuda") is second
+    with pytest.raises(ValueError, match="works on cuda:1 alone, got cuda:0"):
+        second.to("cuda:0")
+    assert [str(of_any._place(wish)) for wish in (None, "cpu", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    assert [str(A._place(wish)) for wish in (None, "cuda:1")] == ["cpu", "cuda:1"]
+
+
 def test_composition_uses_the_normal_map_of_its_outer_operator():
     class Counting(Matrix):
         def _normal(self, x):

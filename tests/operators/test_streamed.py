@@ -1,5 +1,7 @@
 """Line integrals piece by piece. Here the pieces are computed on the CPU, which adds up the same."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,12 @@ def test_operators_stream_data_of_the_cpu():
             x, y = random(true.in_shape), random(true.out_shape)
             torch.testing.assert_close(got(x), true(x), rtol=1e-5, atol=1e-5)
             torch.testing.assert_close(got.adjoint(y), true.adjoint(y), rtol=1e-5, atol=1e-5)
+
+
+def test_operators_go_to_other_processes():
+    for operator in made("streamed"):
+        x = random(operator.in_shape)
+        assert torch.equal(pickle.loads(pickle.dumps(operator))(x), operator(x))
 
 
 def test_solve_and_autograd_take_it_as_any_operator():
