@@ -5,11 +5,13 @@ y(k) = sum over r of x(r) exp(-i k . (r - n // 2)), and its exact transpose, for
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import threading
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -20,9 +22,10 @@ from torch import Tensor
 
 log = logging.getLogger("scoreinv")
 
-BACKENDS = ("auto", "finufft", "torchkbnufft")
+BACKENDS = ("auto", "finufft", "cufinufft", "torchkbnufft")
 _FORWARD, _ADJOINT = 2, 1  # finufft's types
 _TOLERANCE = 1e-6
+_GPU_TOLERANCE = 1e-5  # what single precision reaches
 _OVERSAMPLING = 1.25
 _PLANS = 4  # kept at a time: both directions, for whole chunks and for what is left over
 _WORKSPACE = 2**26  # complex numbers of a plan's oversampled grids: 1 GiB
@@ -50,46 +53,79 @@ class Nufft(ABC):
         """(items, points) -> (items, *image)."""
 
 
-class Finufft(Nufft):
+class _Planned(Nufft):
+    """By plans that know the points, of which a few are kept; they stay behind when it goes to another process."""
+
+    def __init__(self, points: Tensor, image_shape: tuple[int, ...]) -> None:
+        super().__init__(points, image_shape)
+        self._plans: dict[tuple[int, ...], Any] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.points, self.image_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._execute(_FORWARD, x).reshape(len(x), len(self.points))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self._execute(_ADJOINT, y).reshape(len(y), *self.image_shape)
+
+    @abstractmethod
+    def _execute(self, kind: int, data: Tensor) -> Tensor:
+        """Transforms of all items, by a plan under the lock, as one has one workspace."""
+
+    def _plan(self, key: tuple[int, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._plans:
+            while len(self._plans) >= _PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = make()
+        return self._plans[key]
+
+
+class Finufft(_Planned):
     """finufft on the CPU [Barnett, Magland, af Klinteberg 2019, SIAM J. Sci. Comput. 41:C479-C504], error 1e-6.
 
     It computes in double precision on a grid oversampled 1.25 times. In single precision, positions are rounded to 1e-5
     of a large image and 1e-5 needs a grid oversampled twice, which is less accurate and no faster.
     """
 
-    def __init__(self, points: Tensor, image_shape: tuple[int, ...]) -> None:
-        super().__init__(points, image_shape)
-        self._plans: dict[tuple[int, int, int], Any] = {}
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Finufft, (self.points, self.image_shape)  # plans stay behind, and are made again when needed
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._execute(_FORWARD, x)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        return self._execute(_ADJOINT, y)
-
     def _execute(self, kind: int, data: Tensor) -> Tensor:
         values = data.to(torch.complex128).contiguous().resolve_conj().numpy()
-        with self._lock:  # a plan has one workspace
-            result = self._plan(kind, len(values)).execute(values)
-        shape = (len(self.points),) if kind == _FORWARD else self.image_shape
-        return torch.from_numpy(result).to(torch.complex64).reshape(len(values), *shape)
+        items, threads = len(values), torch.get_num_threads()
 
-    def _plan(self, kind: int, items: int) -> Any:
-        threads = torch.get_num_threads()
-        key = (kind, items, threads)
-        if key not in self._plans:
-            while len(self._plans) >= _PLANS:
-                self._plans.pop(next(iter(self._plans)))
+        def make() -> Any:
             grid = math.prod(_OVERSAMPLING * n for n in self.image_shape)
             at_once = max(1, min(threads, int(_WORKSPACE / grid)))
-            self._plans[key] = _finufft_plan(
-                kind, self.points, self.image_shape, _TOLERANCE, items, nthreads=threads, maxbatchsize=at_once
-            )
-        return self._plans[key]
+            options = {"nthreads": threads, "maxbatchsize": at_once}
+            return _finufft_plan(kind, self.points, self.image_shape, _TOLERANCE, items, **options)
+
+        with self._lock:
+            result = self._plan((kind, items, threads), make).execute(values)
+        return torch.from_numpy(result).to(torch.complex64)
+
+
+class CuFinufft(_Planned):
+    """cufinufft on an NVIDIA GPU [Shih et al. 2021, PDSEC, arXiv:2102.08463], error about 1e-5, in single precision.
+
+    Both directions spread by the same kernel at the same rounded points, so that they stay each other's adjoint.
+    """
+
+    def _execute(self, kind: int, data: Tensor) -> Tensor:
+        values, device = data.contiguous().resolve_conj(), data.device
+        stream = torch.cuda.current_stream(device).cuda_stream
+
+        def make() -> Any:
+            import cufinufft
+
+            sign = -1 if kind == _FORWARD else 1
+            shape, options = self.image_shape, {"gpu_device_id": device.index, "gpu_stream": stream}
+            plan = cufinufft.Plan(kind, shape, len(values), _GPU_TOLERANCE, sign, "complex64", **options)
+            plan.setpts(*self.points.T.to(device, torch.float32).contiguous())
+            return plan
+
+        with self._lock:
+            result: Tensor = self._plan((kind, len(values), stream), make).execute(values)
+        return result
 
 
 class KaiserBessel(Nufft):
@@ -109,21 +145,37 @@ class KaiserBessel(Nufft):
 
 
 def engine(backend: str, points: Tensor, image_shape: tuple[int, ...]) -> Nufft:
-    """The engine of this name; "auto" is finufft on the CPU and torchkbnufft elsewhere.
+    """The engine of this name; "auto" is finufft on the CPU, elsewhere cufinufft if it is there, or torchkbnufft.
 
     Raises:
-        ValueError: for an unknown name, or finufft where the points are not on the CPU.
+        ImportError: for cufinufft where it is not installed.
+        ValueError: for an unknown name, or finufft or cufinufft where the points are not on their device.
     """
     if backend not in BACKENDS:
         raise ValueError(f"NonCartesianMRI: backend is {backend!r}, expected one of {', '.join(map(repr, BACKENDS))}")
-    on_cpu = points.device.type == "cpu"
-    if backend == "finufft" and not on_cpu:
+    place = points.device.type
+    chosen = _fastest(place) if backend == "auto" else backend
+    home = {"finufft": ("cpu", "the CPU"), "cufinufft": ("cuda", "an NVIDIA GPU")}.get(chosen)
+    if home is not None and home[0] != place:
         raise ValueError(
-            f"NonCartesianMRI: backend 'finufft' runs on the CPU, the trajectory is on {points.device}; take 'auto'"
+            f"NonCartesianMRI: backend {chosen!r} runs on {home[1]}, the trajectory is on {points.device}; take 'auto'"
         )
-    chosen = ("finufft" if on_cpu else "torchkbnufft") if backend == "auto" else backend
+    if chosen == "cufinufft" and not _has_cufinufft():
+        raise ImportError("NonCartesianMRI: backend 'cufinufft' needs cufinufft: pip install cufinufft; or take 'auto'")
     log.debug("NonCartesianMRI on %s: %s transforms", points.device, chosen)
-    return Finufft(points, image_shape) if chosen == "finufft" else KaiserBessel(points, image_shape)
+    engines: dict[str, Callable[[Tensor, tuple[int, ...]], Nufft]]
+    engines = {"finufft": Finufft, "cufinufft": CuFinufft, "torchkbnufft": KaiserBessel}
+    return engines[chosen](points, image_shape)
+
+
+def _fastest(place: str) -> str:
+    if place == "cpu":
+        return "finufft"
+    return "cufinufft" if place == "cuda" and _has_cufinufft() else "torchkbnufft"
+
+
+def _has_cufinufft() -> bool:
+    return importlib.util.find_spec("cufinufft") is not None
 
 
 def point_spread(points: Tensor, shape: tuple[int, ...], weights: Tensor | None = None) -> NDArray[np.complex128]:

@@ -173,10 +173,12 @@ class NonCartesianMRI(_MRI):
         image_shape: (*image).
         coil_maps: (coils, *image) complex64, sensitivities on the trajectory's device; None for one coil of ones.
             Voxels where all are 0 are not seen, as for `CartesianMRI`.
-        backend: what computes the sums: "finufft" (CPU, error 1e-6), "torchkbnufft" (any device, error about 2e-5), or
-            "auto", the former where the trajectory is on the CPU and the latter elsewhere.
+        backend: what computes the sums where the trajectory is: "finufft" (CPU, error 1e-6), "cufinufft" (NVIDIA GPU,
+            error about 1e-5), "torchkbnufft" (any device, error about 2e-5), or "auto", the first of these that runs
+            there and is installed.
 
     Raises:
+        ImportError: for backend "cufinufft" where it is not installed.
         ValueError: if the trajectory is of another shape, not finite or not within [-pi, pi]; if the coil maps are of
             another size or device, not finite, or zero everywhere; for an unknown backend, or one that does not run on
             the trajectory's device.

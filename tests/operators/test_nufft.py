@@ -2,14 +2,17 @@ import math
 import pickle
 import shutil
 import subprocess
+import sys
 import threading
+from types import SimpleNamespace
 
+import finufft
 import numpy as np
 import pytest
 import torch
 
-from scoreinv.operators import NonCartesianMRI, Stack, trajectories
-from scoreinv.operators._nufft import engine
+from scoreinv.operators import NonCartesianMRI, Stack, _nufft, trajectories
+from scoreinv.operators._nufft import CuFinufft, engine
 
 
 def random(shape, seed=0):
@@ -214,6 +217,45 @@ def test_auto_is_finufft_on_the_cpu(caplog):
     assert "cpu: finufft" in caplog.text
 
 
+class Plan:
+    """cufinufft's, which needs a GPU, by finufft's on the CPU."""
+
+    def __init__(self, kind, shape, items, tolerance, sign, dtype, gpu_device_id, gpu_stream):
+        self.plan = finufft.Plan(kind, shape, items, tolerance, sign, dtype)
+        self.stream = gpu_stream
+
+    def setpts(self, *points):
+        self.plan.setpts(*(points_of_axis.numpy() for points_of_axis in points))
+
+    def execute(self, values):
+        assert values.dtype == torch.complex64
+        assert self.stream == torch.cuda.current_stream(values.device).cuda_stream
+        return torch.from_numpy(self.plan.execute(values.numpy()))
+
+
+@pytest.mark.parametrize("name", ["2D, odd", "3D, even"])
+def test_cufinufft_is_asked_for_the_same_sums(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cufinufft", SimpleNamespace(Plan=Plan))
+    monkeypatch.setattr("torch.cuda.current_stream", lambda device: SimpleNamespace(cuda_stream=7))
+    operator = OPERATORS[name, "finufft"]
+    theirs = CuFinufft(operator.trajectory.flatten(0, 1), operator.in_shape)
+    ours = engine("finufft", theirs.points, theirs.image_shape)
+    for items in (1, 3):
+        x, y = random((items, *operator.in_shape)), random((items, len(theirs.points)), 1)
+        assert relative(theirs.forward(x), ours.forward(x)) < 2e-5
+        assert relative(theirs.adjoint(y), ours.adjoint(y)) < 2e-5
+        Ax, AHy = theirs.forward(x).to(torch.complex128).flatten(), theirs.adjoint(y).to(torch.complex128).flatten()
+        apart = torch.vdot(y.to(Ax).flatten(), Ax) - torch.vdot(AHy, x.to(AHy).flatten())
+        assert abs(apart) < 1e-6 * Ax.norm() * y.norm()
+    assert relative(pickle.loads(pickle.dumps(theirs)).forward(x), theirs.forward(x)) < 1e-6
+
+
+def test_auto_is_cufinufft_on_a_gpu_where_it_is_installed(monkeypatch):
+    for there, chosen in ((True, "cufinufft"), (False, "torchkbnufft")):
+        monkeypatch.setattr(_nufft, "_has_cufinufft", lambda there=there: there)
+        assert [_nufft._fastest(place) for place in ("cpu", "cuda", "mps")] == ["finufft", chosen, "torchkbnufft"]
+
+
 @pytest.mark.skipif(shutil.which("bart") is None, reason="needs BART")
 @pytest.mark.parametrize("shape", [(12, 10), (6, 8, 10)])
 def test_agreement_with_the_exact_sums_of_bart(shape, tmp_path):
@@ -266,6 +308,12 @@ class TestRefusals:
     def test_finufft_elsewhere_than_on_the_cpu(self):
         with pytest.raises(ValueError, match="runs on the CPU, the trajectory is on meta"):
             engine("finufft", torch.zeros(3, 2, device="meta"), (8, 8))
+
+    def test_cufinufft_elsewhere_than_on_a_gpu(self):
+        with pytest.raises(
+            ValueError, match="'cufinufft' runs on an NVIDIA GPU, the trajectory is on cpu; take 'auto'"
+        ):
+            NonCartesianMRI(anywhere(2, 3, 2), (8, 8), backend="cufinufft")
 
     @pytest.mark.parametrize("n", [8, 0])
     def test_subsets_that_are_none(self, n):
