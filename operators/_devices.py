@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from functools import cache
 
 import torch
+
+log = logging.getLogger("scoreinv")
 
 # Where a backend of CT and PET takes its data; None means anywhere.
 DEVICES = {"auto": None, "numba": "cpu", "cuda": "cuda", "streamed": "cpu", "parallelproj": None}
@@ -39,7 +42,14 @@ def on_gpu(name: str, device: torch.device) -> bool:
         raise ValueError(f"{name}: data are on {device}, expected cpu or cuda; move them with .to('cpu')")
     if device.type == "cuda":
         _check_compiler(name, device)
+    _say(name, device)
     return device.type == "cuda"
+
+
+@cache
+def _say(name: str, device: torch.device) -> None:
+    """Once, where it computes."""
+    log.debug("%s: numba's kernels on %s", name, device)
 
 
 def _check_compiler(name: str, device: torch.device) -> None:

@@ -43,6 +43,10 @@ class _CT(LinearOperator):
     def _shadow(self) -> NDArray[np.float64]:
         """Pixel coordinates (views, 8, 2), each (v, u), of the corners of the volume; NaN where they have none."""
 
+    def with_backend(self, backend: str) -> Self:
+        """The same scan, its line integrals by another backend. Raises as the operator."""
+        return type(self)(self.geometry, self.volume, backend)
+
     def subset(self, i: int, n: int) -> Self:
         """The operator of views i, i + n, i + 2n, ..."""
         return type(self)(self.geometry.subset(i, n), self.volume, self.backend)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ from scoreinv.operators.geometry import Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.lines import Indices, LinesOfResponse
 from scoreinv.operators.tof import TOF
-
-log = logging.getLogger(__name__)
 
 _DRIVES = (1, 2)  # y and x
 STACKED = 256  # voxels along z of images that are taken together
@@ -109,7 +106,6 @@ class _Transform(LinearOperator):
     def _there(self, device: torch.device) -> tuple[Any, ...]:
         """Tables and time of flight on a GPU, moved once."""
         if device not in self._tables_on:
-            log.debug("%s: numba-cuda kernels on %s", type(self).__name__, device)
             arrays = (*self._tables(), self._tof[3])
             self._tables_on[device] = tuple(torch.from_numpy(values).to(device) for values in arrays)
         *tables, weights = self._tables_on[device]

@@ -72,8 +72,6 @@ class PET(LinearOperator):
         backend: str = "auto",
         sinogram: Sinogram | None = None,
     ) -> None:
-        if backend not in DEVICES:
-            raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, DEVICES))}")
         if tof is not None and not isinstance(tof, TOF):
             raise TypeError(
                 f"PET: tof is {tof!r}, expected a TOF with its bins; of times in ps TOF.from_times(bins, bin_width, "
@@ -123,6 +121,14 @@ class PET(LinearOperator):
         other._factors_on, other._norm = {}, None
         return other
 
+    def with_backend(self, backend: str) -> PET:
+        """The same operator, its line integrals by another backend. Raises as the operator."""
+        other = copy.copy(self)
+        other.backend, other._norm = backend, None
+        other._transform = _transform(self.lines, self.volume, self.tof, backend)
+        other.device = other._transform.device
+        return other
+
     def subset(self, i: int, n: int) -> PET:
         """The operator of views i, i + n, i + 2n, ..., of measurements `y[:, i::n]`."""
         part = copy.copy(self)
@@ -165,6 +171,8 @@ class PET(LinearOperator):
 
 
 def _transform(lines: LinesOfResponse, volume: Volume, tof: TOF | None, backend: str) -> LinearOperator:
+    if backend not in DEVICES:
+        raise ValueError(f"PET: backend is {backend!r}, expected one of {', '.join(map(repr, DEVICES))}")
     if backend == "parallelproj":
         from scoreinv.operators._parallelproj import ParallelprojTransform
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from functools import cached_property
 from typing import Any
@@ -15,8 +14,6 @@ from scoreinv.operators._devices import on_gpu
 from scoreinv.operators._threads import pieces, run
 from scoreinv.operators.geometry import Rays, Volume
 from scoreinv.operators.linear import LinearOperator
-
-log = logging.getLogger(__name__)
 
 _CACHE_LINE = 16  # voxels; slabs along x of whole lines, so that threads do not write to the same one
 _POINTS = ("start", "start_v", "start_u", "end", "end_v", "end_u")
@@ -123,7 +120,6 @@ class RayTransform(LinearOperator):
     def _points(self, device: torch.device) -> Tensor:
         """End points as the kernels of a GPU take them, (6, views, 3) float64, moved once."""
         if device not in self._points_on:
-            log.debug("RayTransform: numba-cuda kernels on %s", device)
             self._points_on[device] = torch.from_numpy(np.stack(self._rays[1:])).to(device)
         return self._points_on[device]
 

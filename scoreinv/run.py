@@ -246,7 +246,7 @@ def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Ten
     """What the sampler of a method draws from on one case."""
     _, method = hot_start(name)
     if isinstance(prior, NetworkPrior):
-        prior = prior.to(case.measurements.device)
+        prior = prior.to(case.prior_device or case.measurements.device)
     if sampling.reference is not None:
         prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper

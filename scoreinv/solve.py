@@ -175,7 +175,7 @@ def prepare(
     seen = NonNegative(lifted) if isinstance(likelihood, Poisson) else lifted
     problem = Problem(operator, measurements, likelihood, seen, coupling)
     sigmas = preset.schedule(steps, lifted) if schedule is None else schedules.check(schedule)
-    first = None if init is None else _check_init(operator, init, lifted)
+    first = None if init is None else _check_init(operator, init, lifted, measurements.device)
 
     noise = NoiseSource(seed, operator.in_shape, operator.in_dtype, measurements.device)
     config = describe(
@@ -376,8 +376,10 @@ def _check_voxels(prior: Prior, operator: LinearOperator, slice_axis: int) -> No
         log.warning("solve: %s was trained on voxels of %g to %g mm, the image has %s mm", prior, low, high, sizes)
 
 
-def _check_init(operator: LinearOperator, init: Tensor, prior: Prior) -> Tensor:
+def _check_init(operator: LinearOperator, init: Tensor, prior: Prior, device: torch.device) -> Tensor:
     operator.check_image(init)
+    if init.device != device:
+        raise ValueError(f"solve: init is on {init.device}, the measurements on {device}; move it with .to('{device}')")
     if tuple(init.shape) != operator.in_shape:
         raise ValueError(f"solve: init has shape {tuple(init.shape)}, expected one image, {operator.in_shape}")
     _check_finite(init, "init", "start without it")

@@ -1,26 +1,46 @@
 """Scans to reconstruct, from files or simulated, one module a modality."""
 
+from dataclasses import replace
+
 import torch
 
 from scoreinv.cases import ct, mri, pet
 from scoreinv.cases.case import Case
 from scoreinv.config import CTSettings, MRISettings, PETSettings, RunSettings
+from scoreinv.operators import PET, ConeBeamCT, LinearOperator, ParallelBeamCT
 from scoreinv.operators._devices import on_gpu
 
 
 def load_case(settings: RunSettings) -> Case:
     """Read or simulate what a run is about, on the CPU, and put it where it is to be computed.
 
+    Data of a backend that takes those of the CPU alone stay there, and the prior alone goes to a GPU.
+
     Raises:
-        ImportError: if that is a GPU, and numba-cuda is missing.
+        ImportError: if that is a GPU, and numba-cuda is missing, or for a backend that is not installed.
+        RuntimeError: for a backend that needs a GPU, without one.
         ValueError: if there is no such device, or what the settings name cannot be what they say.
     """
     device = torch.device(settings.device)
     if device.type == "cuda":
         _take(device)
-        if not isinstance(settings, MRISettings):
+        if isinstance(settings, CTSettings | PETSettings):
             on_gpu("device", device)
-    return _load(settings).to(device)
+    case = _load(settings)
+    if isinstance(settings, CTSettings | PETSettings) and settings.backend != "auto":
+        case = replace(case, operator=_by(settings.backend, case.operator))
+        if case.operator.device is not None and device.type != case.operator.device.type:
+            return replace(case, prior_device=device)
+    return case.to(device)
+
+
+def _by(backend: str, operator: LinearOperator) -> LinearOperator:
+    if not isinstance(operator, ConeBeamCT | ParallelBeamCT | PET):
+        raise ValueError(
+            f"backend: {backend}, but line integrals of {operator} are numba's alone; expected auto, or "
+            "lines.histogram=true"
+        )
+    return operator.with_backend(backend)
 
 
 def _take(device: torch.device) -> None:

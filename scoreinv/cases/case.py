@@ -25,6 +25,7 @@ class Case:
         placed: from an image of `operator.in_shape` to the same where it lies in the patient, on the CPU.
         scale: on which images are compared and shown.
         held_out: operator of measurements that no method sees, and these; None if there are none.
+        prior_device: where the network of a prior computes, if not where the measurements are.
     """
 
     operator: LinearOperator
@@ -34,6 +35,7 @@ class Case:
     placed: Callable[[Tensor], Image]
     scale: Scale
     held_out: tuple[LinearOperator, Tensor] | None = None
+    prior_device: torch.device | None = None
 
     def to(self, device: torch.device | str) -> Case:
         """The same to be computed on another device. Raises ValueError if the operator cannot."""

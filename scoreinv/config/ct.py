@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import Lesion, Name, RunSettings, Sampling
+from scoreinv.config.sampling import BACKEND, Lesion, Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -98,6 +98,7 @@ class CTSettings(RunSettings):
 
     modality: Literal["cbct"] = "cbct"
     name: Name = "demo"
+    backend: Literal["auto", "numba", "streamed", "parallelproj", "tigre"] = Field("auto", description=BACKEND)
     input: Input = Input()
     scan: Scan = Scan()
     grid: Grid = Grid()

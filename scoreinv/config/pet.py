@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from scoreinv import baselines
-from scoreinv.config.sampling import Lesion, Name, RunSettings, Sampling
+from scoreinv.config.sampling import BACKEND, Lesion, Name, RunSettings, Sampling
 from scoreinv.training.settings import Section
 
 
@@ -78,6 +78,7 @@ class PETSettings(RunSettings):
 
     modality: Literal["pet"] = "pet"
     name: Name = "demo-pet"
+    backend: Literal["auto", "numba", "streamed", "parallelproj"] = Field("auto", description=BACKEND)
     input: Input = Input()
     scan: Scan = Scan()
     lines: Lines = Lines()

@@ -84,6 +84,12 @@ def _is_plain(kind: Any) -> bool:
     return all(part in (bool, int, float, str, NoneType) or get_origin(part) is Literal for part in parts)
 
 
+BACKEND = (
+    "of line integrals: numba on the CPU, streamed on a GPU piece by piece, or another program's; auto is where the "
+    "data are. Data stay on the CPU for a backend that takes no others, and device is that of the prior"
+)
+
+
 def hot_start(name: str) -> tuple[str | None, str]:
     """What a sampler starts from, and the sampler, of a method named `start+sampler`; any other starts from nothing."""
     start, _, sampler = name.rpartition("+")

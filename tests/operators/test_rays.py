@@ -288,3 +288,15 @@ def test_errors_say_what_was_expected():
         operator(torch.zeros(volume.shape, device="meta"))
     with pytest.raises(TypeError, match="float64, expected float32"):
         operator(torch.zeros(volume.shape, dtype=torch.float64))
+
+
+def test_where_it_computes_is_logged_once(caplog):
+    from scoreinv.operators import _devices
+
+    _devices._say.cache_clear()
+    volume = Volume((2, 3, 4), (1.0, 1.0, 1.0))
+    transform = RayTransform(Rays.between([[0.0, 0.0, -9.0]], [[0.0, 0.0, 9.0]]), volume)
+    with caplog.at_level("DEBUG", "scoreinv"):
+        for _ in range(2):
+            transform(torch.ones(volume.shape))
+    assert [record.message for record in caplog.records] == ["RayTransform: numba's kernels on cpu"]

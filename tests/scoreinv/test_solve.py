@@ -320,6 +320,7 @@ def test_the_default_schedule_fits_the_scale_of_the_prior(tau, mean):
         ({"max_slices": 0}, ValueError, "max_slices is 0, expected a whole number of at least 1"),
         ({"schedule": [1.0, 0.0]}, TypeError, "schedule is list, expected a tensor"),
         ({"init": torch.zeros(3, 6, 32, 32)}, ValueError, "init has shape .* expected one image"),
+        ({"init": torch.zeros(6, 32, 32, device="meta")}, ValueError, "init is on meta, the measurements on cpu"),
     ],
 )
 def test_bad_settings_are_named(scan, prior, changes, error, message):

@@ -36,6 +36,6 @@ class FBPConvNet(LearnedNetwork):
         return slices + self.unet(slices[:, None])[:, 0]
 
     def image(self, operator: ConeBeamCT, measurements: Tensor) -> Tensor:
-        slices = (fdk(operator, measurements.cpu()) / ATTENUATION).to(self.device)
+        slices = (fdk(operator, measurements) / ATTENUATION).to(self.device)
         mended = torch.cat([self(some) for some in slices.split(_SLICES)])
         return mended.clamp(0, 1) * ATTENUATION
