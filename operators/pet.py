@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scoreinv.operators._devices import DEVICES, device_of
 from scoreinv.operators.blur import GaussianBlur
+from scoreinv.operators.efficiencies import check_attenuated_once, check_no_corrections
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.line_transform import LineTransform
 from scoreinv.operators.linear import LinearOperator
@@ -51,8 +52,8 @@ class PET(LinearOperator):
         RuntimeError: for backend "cuda" or "streamed" without a GPU.
         TypeError: if attenuation or normalisation are not float32, or tof is no `TOF`.
         ValueError: for an unknown backend, a sinogram larger than the scanner's, shapes that disagree, values that are
-            negative, NaN or Inf, a normalisation without a line, a mu-map that can only be in 1/cm, or time-of-flight
-            bins that can only be in ps.
+            negative, NaN or Inf, a normalisation without a line or of attenuation, a mu-map that can only be in 1/cm,
+            or time-of-flight bins that can only be in ps.
 
     The subset of views and the order of numbers in a sinogram are those of `LinesOfResponse`.
     """
@@ -95,6 +96,8 @@ class PET(LinearOperator):
         if self.normalisation is not None:
             factors = factors * self.normalisation.cpu()
         if self.attenuation is not None:
+            if self.normalisation is not None and self.normalisation.shape == self.lines.shape:
+                check_attenuated_once("PET: normalisation", self.normalisation.cpu(), self.transmission)
             factors = factors * self.transmission
         return factors.expand(self.lines.shape)
 
@@ -218,6 +221,7 @@ def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -
     _check_values(normalisation, "normalisation")
     if not bool(normalisation.any()):
         raise ValueError("PET: normalisation is 0 everywhere, expected efficiencies > 0 of all lines that are not dead")
+    check_no_corrections("PET: normalisation", normalisation)
     return normalisation
 
 

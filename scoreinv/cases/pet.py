@@ -14,7 +14,6 @@ from torch import Tensor
 from scoreinv.attenuation import WATER, attenuation
 from scoreinv.baselines import osem
 from scoreinv.cases.case import Case, lying_on
-from scoreinv.cases.efficiencies import check_attenuated_once, check_efficiencies
 from scoreinv.cases.lesion import with_lesion
 from scoreinv.config.pet import Grid, Input, Lines, PETSettings, Phantom, Scan
 from scoreinv.io import Image
@@ -32,6 +31,7 @@ from scoreinv.operators import (
     crystal_rates,
     mmr_efficiencies,
 )
+from scoreinv.operators.efficiencies import check_attenuated_once, check_efficiencies
 
 log = logging.getLogger("scoreinv")
 EMITS = 0.01  # of the largest activity, so much counts as tissue
@@ -39,7 +39,6 @@ CRYSTAL, RING = 4.8, 5.0  # mm, of simulated scanners
 SIDES = 28
 LEAST_RATE = 0.1  # of the mean, of single photons in a crystal
 SMOOTH = 4.0  # mm, standard deviation, for the window of measured scans
-VIEWS = 20  # of all, about so many tell whether efficiencies follow the attenuation
 TOF_BINS = 2.0  # in one full width at half maximum
 
 
@@ -132,7 +131,7 @@ def body_of_water(image: Image) -> Tensor:
     return WATER * (smooth > 0.01 * np.percentile(smooth.numpy(), 99)).to(torch.float32)
 
 
-def _mu_map(source: Input, grid: Image) -> Tensor:
+def _mu_map(source: Input, grid: Image, place: str = "where the image does") -> Tensor:
     """That of a file, which must lie where the image does."""
     from scoreinv.io import read_image
 
@@ -147,14 +146,18 @@ def _mu_map(source: Input, grid: Image) -> Tensor:
     apart = np.abs(np.subtract(found.origin, grid.origin))
     if np.any(apart > np.array(grid.voxel_size)) or not np.allclose(found.direction, grid.direction, atol=1e-2):
         raise ValueError(
-            f"input.attenuation: {source.attenuation} begins at {found.origin} mm (S, P, L), expected where the image "
-            f"does, {grid.origin}, turned alike; resample it onto the same grid"
+            f"input.attenuation: {source.attenuation} begins at {found.origin} mm (S, P, L), expected {place}, "
+            f"{grid.origin}, turned alike; resample it onto the same grid"
         )
     return found.data
 
 
 def _measured_mu_map(source: Input, volume: Volume) -> Tensor | None:
-    return None if source.attenuation is None else _mu_map(source, lying_on(volume)(torch.zeros(volume.shape)))
+    if source.attenuation is None:
+        log.warning("input.attenuation is not given: attenuation is not corrected")
+        return None
+    middle = "its own middle in that of the scanner"
+    return _mu_map(source, lying_on(volume)(torch.zeros(volume.shape)), middle)
 
 
 def scanner_around(volume: Volume) -> PETScanner:
@@ -234,6 +237,7 @@ def _list_mode(settings: PETSettings) -> Case:
     efficiencies = mmr_efficiencies()
     # In a short scan some crystals have no delay by chance, but none has no randoms at all.
     randoms = lines.products(rates.clamp(min=LEAST_RATE * float(rates.mean())) * efficiencies)
+    log.warning("list mode knows neither scatter nor the scanner's own efficiencies: images have shape, not quantity")
     log.info("%d prompts and %.0f randoms in %g s", len(events.prompts), float(randoms.sum()), events.seconds)
     volume = _grid(lines, settings.grid)
     operator = PET(
@@ -281,14 +285,15 @@ def _sinogram(settings: PETSettings) -> Case:
         sinogram=prompts.sinogram,
     )
     if efficiencies is not None and operator.attenuation is not None:
-        every = max(1, len(operator.lines.views) // VIEWS)
-        some, transmission = efficiencies[:, ::every], operator.transmission[:, ::every]
-        seen = (some > 0) & (transmission > 0)
-        check_attenuated_once(f"input.efficiencies: {source.efficiencies}", some[seen], -transmission[seen].log())
+        check_attenuated_once(f"input.efficiencies: {source.efficiencies}", efficiencies, operator.transmission)
+    if source.background is None:
+        log.warning("input.background is not given: randoms and scatter are taken for true coincidences")
     return _measured(operator, volume, prompts.data, others.get("background", torch.zeros(())))
 
 
 def _measured(operator: LinearOperator, volume: Volume, data: Tensor, background: Tensor) -> Case:
+    if not bool(data.any()):
+        raise ValueError("input: there are no counts in any line, expected prompts as counted; is the scan empty?")
     likelihood = Poisson(background)
     # Smoothed: of few counts the brightest voxels are noise, and a window up to them shows nothing else.
     shown = gaussian_filter(

@@ -43,7 +43,7 @@ class Scan(Section):
     counts: PositiveFloat = Field(10.0, description="true coincidences per mm^3 of tissue with activity")
     background: NonNegativeFloat = Field(1.0, description="randoms and scatter expected, as a share of the true ones")
     tof: float | None = Field(
-        None, ge=10, description="resolution in ps, full width at half maximum, such as 400; None for none"
+        None, ge=10, le=2000, description="resolution in ps, full width at half maximum, such as 400; None for none"
     )
     seed: int = Field(1, ge=0)
 
@@ -101,8 +101,13 @@ class PETSettings(RunSettings):
         of_events = ("histogram",) if source.list_mode is None else ()
         if measured:
             unused["scan"] = self.scan, tuple(Scan.model_fields)
-            calculated = () if source.list_mode is None else ("background", "efficiencies")
-            unused["input"] = source, ("slices", *calculated)
+            unused["input"] = source, ("slices",)
+            for key in ("background", "efficiencies"):
+                if source.list_mode is not None and getattr(source, key) is not None:
+                    raise ValueError(
+                        f"input.{key} is of a sinogram: of list mode randoms are taken from the delays, efficiencies "
+                        "from the gaps between blocks; sort the events into a sinogram, or take ListModePET in Python"
+                    )
             sorting = () if source.sinogram is None else ("radial_bins", "max_ring_difference", "span")
             unused["lines"] = self.lines, (*of_events, *sorting)
             why = "the input is measured, and its file knows the scan"

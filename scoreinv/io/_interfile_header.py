@@ -128,17 +128,24 @@ class InterfileHeader:
 def _swapped(values: NDArray[Any]) -> bool:
     """Whether the bytes of the numbers stand in the wrong order.
 
-    Reversed, the fine digits of a float become its exponent, and 1.0 becomes 5e-41; whole numbers below 256 become
-    multiples of what their highest byte counts.
+    Reversed, the fine digits of a float become its exponent, and 1.0 becomes 5e-41: many are absurd in one order, and
+    hardly any in the other. Whole numbers below 256 become multiples of what their highest byte counts.
     """
     if values.dtype.kind == "f":
-        greatest = _greatest(values)
-        return greatest > _ABSURD or 0 < greatest < 1 / _ABSURD
+        return _absurd(values) > 0.1 and _absurd(values.view(values.dtype.newbyteorder())) < 0.01
     lower = (1 << 8 * (values.dtype.itemsize - 1)) - 1
     if lower == 0 or (values & lower).any():
         return False
     counts = values[values != 0]
     return counts.size > 0 and bool((counts != counts[0]).any())  # one value alone may be a mask's
+
+
+def _absurd(values: NDArray[Any]) -> float:
+    """Of those that are not 0, the share that no unit gives."""
+    with np.errstate(invalid="ignore"):
+        sizes = np.abs(values[values != 0].astype(np.float64))
+        sane = (sizes >= 1 / _ABSURD) & (sizes <= _ABSURD)
+    return 1 - float(sane.mean()) if len(sane) else 0.0
 
 
 def _greatest(values: NDArray[Any]) -> float:

@@ -25,6 +25,7 @@ from scoreinv.operators.lines import LinesOfResponse
 from scoreinv.operators.scanner import PETScanner, Sinogram
 
 _GEOMETRY = "scanner geometry (blocksoncylindrical/cylindrical/generic)"
+_SPARSEST = 2.0  # times what the crystals of a ring cover
 _AXIAL, _TRANSAXIAL = "axial direction", "transaxial direction"
 
 
@@ -105,8 +106,9 @@ def _read(header: InterfileHeader) -> InterfileSinogram:
     header.expect("number of time frames", "1")
     header.expect("patient orientation", "head_in", "unknown")
     header.expect("patient rotation", "supine", "unknown")
-    if "arc" in header.get("applied corrections").lower():  # and without the key STIR takes them for corrected
-        raise ValueError(f"'applied corrections' is {header.get('applied corrections')!r}, expected no arc correction")
+    applied = header.get("applied corrections").lower()  # without the key STIR takes them for corrected
+    if "arc" in applied or "attenuation" in applied:
+        raise ValueError(f"'applied corrections' is {applied!r}, expected neither arc correction nor attenuation")
     scanner = _scanner(header)
     axes = {header.get(f"matrix axis label [{n}]").lower(): n for n in range(1, 5)}
     order = [name for name, _ in sorted(axes.items(), key=lambda item: -item[1])]
@@ -118,6 +120,9 @@ def _read(header: InterfileHeader) -> InterfileSinogram:
         )
     views, bins = (header.count(f"matrix size [{axes[name]}]") for name in ("view", "tangential coordinate"))
     counts = header.integers(f"matrix size [{axes['axial coordinate']}]")
+    number = header.count(f"matrix size [{axes['segment']}]")
+    if number != len(counts):
+        raise ValueError(f"{number} segments, but planes of {len(counts)}: {counts}; expected as many of both")
     if views != scanner.crystals // 2:
         raise ValueError(
             f"{views} views, expected {scanner.crystals // 2} with {scanner.crystals} crystals a ring; mashed views "
@@ -161,6 +166,12 @@ def _scanner(header: InterfileHeader) -> PETScanner:
                 raise ValueError(f"'{key}' is {header.get(key)}, expected {wanted:g}; only sides of one block are read")
     else:
         raise ValueError(f"scanner geometry is {geometry!r}, expected Cylindrical or BlocksOnCylindrical")
+    around = math.pi * radius / crystals / (size / 2)
+    if around > _SPARSEST:
+        raise ValueError(
+            f"{crystals} crystals of {size:g} mm leave {1 - 1 / around:.0%} of a ring of radius {radius:g} mm open, "
+            "expected a closed one; lengths of the header are in cm"
+        )
     if crystals % per_side:
         raise ValueError(f"{crystals} detectors per ring do not fill blocks of {per_side}, expected a multiple")
     positions = ((rings - 1) / 2 - np.arange(rings)) * pitch
@@ -219,7 +230,8 @@ def _header(
     if pitch <= 0 or not np.allclose(scanner.ring_positions, wanted, rtol=0, atol=1e-3):
         raise ValueError(
             f"{path}: rings lie at {scanner.ring_positions[0]:g} to {scanner.ring_positions[-1]:g} mm, expected them "
-            "to descend, evenly about 0; STIR counts rings from the patient's head"
+            "to descend, evenly about 0, as STIR counts them from the patient's head: turn ring_positions about and "
+            "sort the data anew"
         )
     return [
         ("!INTERFILE", ""),

@@ -14,7 +14,8 @@ MOST_BYTES = 32 * 2**20  # of all volumes of a page, before compression; a brows
 
 def packed(values: Tensor, low: float, high: float) -> str:
     """Base64 of zlib's compression of 256 levels from `low` to `high`, (z, y, x) in C order; beyond them, clipped."""
-    levels = ((values.double() - low) * (255 / (high - low))).round().clamp(0, 255)
+    width = high - low if high > low else 1.0  # of an image of one value
+    levels = ((values.double() - low) * (255 / width)).round().clamp(0, 255)
     return base64.b64encode(zlib.compress(levels.to(torch.uint8).cpu().numpy().tobytes(), 6)).decode("ascii")
 
 

@@ -201,7 +201,7 @@ def test_list_mode_without_prompts_is_refused(events):
     [
         ({"input": {"list_mode": "a.l", "volume": "b.nii"}}, "input.list_mode and input.volume are both given"),
         ({"input": {"list_mode": "a.l"}, "scan": {"counts": 3}}, "scan.counts has no effect"),
-        ({"input": {"list_mode": "a.l", "efficiencies": "e.hs"}}, "input.efficiencies has no effect"),
+        ({"input": {"list_mode": "a.l", "efficiencies": "e.hs"}}, "input.efficiencies is of a sinogram: of list mode"),
         ({"grid": {"shape": [8, 8, 8]}}, "grid.shape has no effect"),
         ({"input": {"background": "b.hs"}}, "input.background has no effect"),
         ({"lines": {"histogram": True}}, "lines.histogram has no effect: the input is scanned in simulation"),

@@ -39,6 +39,14 @@ data offset in bytes[1] := 0
 
 GEOMETRY = "Scanner geometry (BlocksOnCylindrical/Cylindrical/Generic) := $"
 
+BLOCKS = """Scanner geometry (BlocksOnCylindrical/Cylindrical/Generic) := BlocksOnCylindrical
+number of crystals per block in transaxial direction := 2
+distance between crystals in transaxial direction (cm) := 1
+number of blocks per bucket in transaxial direction := 1
+distance between blocks in transaxial direction (cm) := 0.2
+number of crystals per block in axial direction := 3
+distance between crystals in axial direction (cm) := 0.4"""
+
 
 def write(folder, header=HEADER, values=None, kind="<f4"):
     np.asarray(np.arange(210) if values is None else values, dtype=kind).tofile(folder / "scan.s")
@@ -80,7 +88,13 @@ def test_a_span_is_found(tmp_path):
     [
         ("[3] := 6", "[3] := 7", "7 views, expected 6"),
         ("{ 2,3,2 }", "{ 2,3,3 }", r"expected of 3 rings \[2, 3, 2\]"),
-        ("{ 2,3,2 }", "{ 2,3 }", "expected as many of each"),
+        ("{ 2,3,2 }", "{ 2,3 }", r"3 segments, but planes of 2: \[2, 3\]; expected as many of both"),
+        ("{ -1,0,1 }", "{ -1,0 }", "expected as many of each"),
+        (
+            "; a comment := with a sign",
+            BLOCKS.replace("(cm) := 1", "(cm) := 0.1"),
+            "12 crystals of 1 mm leave 98% of a ring of radius 105 mm open, .* lengths of the header are in cm",
+        ),
         ("[1] := 5", "[1] := 6", "has 840 bytes of numbers from byte 0 on, expected 1008"),
         ("float", "double", "numbers are 'double'"),
         ("number of rings := 3", "number of ring := 3", "has no key 'number of rings'"),
@@ -94,7 +108,8 @@ def test_a_span_is_found(tmp_path):
         ("applied corrections", "corrections", "has no key 'applied corrections'"),
         ("; a comment := with a sign", GEOMETRY.replace("$", "Generic"), "scanner geometry is 'Generic'"),
         ("; a comment := with a sign", GEOMETRY.replace("$", "BlocksOnCylindrical"), "no key 'number of crystals per"),
-        ("{None}", "{arc correction}", "expected no arc correction"),
+        ("{None}", "{arc correction}", "expected neither arc correction nor attenuation"),
+        ("{None}", "{attenuation}", "expected neither arc correction nor attenuation"),
         ("; a comment := with a sign", "patient orientation := feet_in", "expected head_in"),
     ],
 )

@@ -98,6 +98,16 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(again.direction, np.eye(3))
 
 
+def test_bytes_in_the_wrong_order_are_refused(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for data in (torch.rand(5, 3, 4, generator=generator), torch.randint(0, 9, (5, 3, 4), generator=generator).float()):
+        write_image(tmp_path / "a.hv", Image(data, (4.0, 3.0, 2.0)))
+        header = (tmp_path / "a.hv").read_text()
+        (tmp_path / "a.hv").write_text(header.replace("LITTLE", "BIG"))
+        with pytest.raises(ValueError, match=r"a\.hv.* with 'imagedata byte order' 'bigendian', .*; correct the key"):
+            read_image(tmp_path / "a.hv")
+
+
 def test_a_volume_about_the_isocentre_is_at_stirs_origin(tmp_path):
     write_image(tmp_path / "image.hv", torch.ones(5, 3, 4), Volume((5, 3, 4), (4, 3, 2)))
     header = (tmp_path / "image.hv").read_text()

@@ -23,6 +23,10 @@ def test_values_beyond_the_range_are_clipped():
     assert levels(packed(torch.tensor([[[-9.0, -1.0, 1.0, 9.0]]]), -1.0, 1.0)).tolist() == [0, 0, 255, 255]
 
 
+def test_an_image_of_one_value_is_black():
+    assert levels(packed(torch.zeros(1, 2, 2), 0.0, 0.0)).tolist() == [0, 0, 0, 0]
+
+
 def test_small_volumes_travel_whole():
     assert fewer((48, 128, 128), (3.0, 3.0, 3.0), 12) == (1, 1, 1)
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from scoreinv.cases import load_case
-from scoreinv.cases.efficiencies import check_attenuated_once, check_efficiencies
 from scoreinv.config import PETSettings, resolve
 from scoreinv.io import Image, write_image, write_interfile_sinogram
 from scoreinv.operators import PET, PETScanner, Sinogram, Volume
+from scoreinv.operators.efficiencies import check_attenuated_once, check_efficiencies
 
 SCANNER = PETScanner(150.0, 80, 1, 11.0, (6.0, 0.0, -6.0))
 SINOGRAM = Sinogram(61, 1)
@@ -33,8 +33,7 @@ def crystals(seed=0):
 def test_efficiencies_of_any_scale_pass(scale):
     efficiencies = scale * crystals()
     check_efficiencies("n", efficiencies)
-    seen = efficiencies > 0
-    check_attenuated_once("n", efficiencies[seen], -TRANSMISSION[seen].log())
+    check_attenuated_once("n", efficiencies, TRANSMISSION)
 
 
 def test_transmission_and_ideal_scanners_pass_without_a_mu_map():
@@ -73,3 +72,40 @@ def test_attenuation_beside_a_mu_map_is_refused(tmp_path, power, message, alone)
     files["attenuation"] = tmp_path / "mu.nii.gz"
     with pytest.raises(ValueError, match=rf"factors\.hs {message}"):
         load_case(resolve(PETSettings, {"modality": "pet", "input": files} | sections))
+
+
+def measured(folder, **files):
+    sections = {"grid": {"shape": VOLUME.shape, "voxel_size": VOLUME.voxel_size}, "lines": {"resolution_fwhm": None}}
+    for name, data in files.items():
+        write_interfile_sinogram(folder / f"{name}.hs", data, SCANNER, SINOGRAM)
+    source = {name: folder / f"{name}.hs" for name in files}
+    return load_case(resolve(PETSettings, {"modality": "pet", "input": source} | sections))
+
+
+def test_the_operator_refuses_attenuation_as_its_normalisation():
+    plain = {"sinogram": SINOGRAM, "normalisation": crystals()}
+    with pytest.raises(ValueError, match=r"PET: normalisation is 1 on .* as attenuation correction factors are"):
+        PET(SCANNER, VOLUME, **plain | {"normalisation": 1 / TRANSMISSION})
+    for factors, message in (
+        (TRANSMISSION, "which would count twice"),
+        (2 / TRANSMISSION, "as attenuation"),
+    ):
+        operator = PET(SCANNER, VOLUME, attenuation=0.0096 * body(), **plain | {"normalisation": factors})
+        with pytest.raises(ValueError, match=f"PET: normalisation .* {message}"):
+            operator(torch.ones(VOLUME.shape))
+    assert PET(SCANNER, VOLUME, attenuation=0.0096 * body(), **plain)(torch.ones(VOLUME.shape)).max() > 0
+
+
+def test_a_measured_scan_says_what_is_not_corrected(tmp_path, caplog):
+    measured(tmp_path, sinogram=(TRANSMISSION < 0.99).float())
+    said = " ".join(record.message for record in caplog.records)
+    assert "input.attenuation is not given: attenuation is not corrected" in said
+    assert "input.background is not given: randoms and scatter are taken for true coincidences" in said
+    caplog.clear()
+    measured(tmp_path, sinogram=TRANSMISSION.round() + 2, background=torch.ones_like(TRANSMISSION))
+    assert "input.background" not in " ".join(record.message for record in caplog.records)
+
+
+def test_a_scan_of_no_counts_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"input: there are no counts in any line, .* is the scan empty"):
+        measured(tmp_path, sinogram=torch.zeros_like(TRANSMISSION))
