@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from functools import cached_property, partial
 
@@ -80,6 +81,14 @@ class PET(LinearOperator):
             )
         if tof is not None:
             tof.check(2 * scanner.radius)
+        widest = max(n * size for n, size in zip(volume.shape[1:], volume.voxel_size[1:], strict=True))
+        if widest > 2 * scanner.radius:
+            warnings.warn(
+                f"PET: the grid is {widest:.4g} mm wide, the ring {2 * scanner.radius:.4g} mm; nothing is seen outside "
+                "of it; are voxel sizes in mm?",
+                UserWarning,
+                stacklevel=2,
+            )
         self.scanner, self.volume, self.tof, self.backend = scanner, volume, tof, backend
         self.lines = LinesOfResponse(scanner, Sinogram() if sinogram is None else sinogram)
         self.attenuation = None if attenuation is None else _checked_attenuation(attenuation, volume)

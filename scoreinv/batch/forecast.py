@@ -38,12 +38,14 @@ class Forecast:
         name: of the case.
         seconds: by method; empty if the case cannot be read.
         memory: of the process at its peak, bytes.
+        gpu_memory: of the GPU at its peak, bytes, where one computes.
         reason: why the case cannot be read.
     """
 
     name: str
     seconds: dict[str, float]
     memory: float = 0.0
+    gpu_memory: float | None = None
     reason: str | None = None
 
 
@@ -67,14 +69,17 @@ def forecast_run(settings: RunSettings) -> Forecast:
 def table(forecasts: Sequence[Forecast]) -> str:
     """Markdown: seconds a method and memory of every case."""
     width = max([4, *(len(forecast.name) for forecast in forecasts)])
+    on_gpu = any(forecast.gpu_memory is not None for forecast in forecasts)
+    head, rule = (" GPU MiB |", "--------:|") if on_gpu else ("", "")
     lines = [
-        f"| {'case':{width}} | seconds |    MiB | methods |",
-        f"|{'-' * (width + 2)}|--------:|-------:|---------|",
+        f"| {'case':{width}} | seconds |    MiB |{head} methods |",
+        f"|{'-' * (width + 2)}|--------:|-------:|{rule}---------|",
     ]
     for forecast in forecasts:
         seconds, memory = f"{sum(forecast.seconds.values()):.1f}", f"{forecast.memory / MIB:.0f}"
+        there = f" {(forecast.gpu_memory or 0) / MIB:>7.0f} |" if on_gpu else ""
         methods = ", ".join(f"{method} {spent:.1f} s" for method, spent in forecast.seconds.items())
-        lines.append(f"| {forecast.name:{width}} | {seconds:>7} | {memory:>6} | {forecast.reason or methods} |")
+        lines.append(f"| {forecast.name:{width}} | {seconds:>7} | {memory:>6} |{there} {forecast.reason or methods} |")
     return "\n".join(lines)
 
 
@@ -91,6 +96,9 @@ def _forecast(case: BatchCase, known: dict[str, Forecast]) -> Forecast:
 def _tried(name: str, settings: RunSettings, scan: Case) -> Forecast:
     seconds = {}
     prior = None
+    on_gpu = "cuda" in (scan.measurements.device.type, getattr(scan.prior_device, "type", None))
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     if any(hot_start(method)[1] in METHODS for method in settings.methods):
         prior = load_prior(settings.sampling.prior)
     for method in settings.methods:
@@ -107,7 +115,7 @@ def _tried(name: str, settings: RunSettings, scan: Case) -> Forecast:
     image = torch.zeros(scan.operator.in_shape, dtype=scan.operator.in_dtype)
     # Of the trial, and what it did not hold: samples, their stack, and the images of all methods.
     held = (2 * settings.sampling.samples + len(settings.methods)) * image.nbytes
-    return Forecast(name, seconds, peak + held)
+    return Forecast(name, seconds, peak + held, torch.cuda.max_memory_allocated() if on_gpu else None)
 
 
 def _sampling(method: str, settings: RunSettings, scan: Case, prior: Prior) -> float:

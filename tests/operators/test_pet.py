@@ -322,6 +322,11 @@ def test_backend_parallelproj_agrees(tof):
     assert dot_test(theirs) < (1e-6 if tof is None else 1e-5)
 
 
+def test_a_grid_beyond_the_ring_is_warned_of():
+    with pytest.warns(UserWarning, match="the grid is 400 mm wide, the ring 300 mm; nothing is seen outside of it"):
+        PET(SCANNER, Volume((2, 10, 20), (3.0, 20.0, 20.0)))
+
+
 def test_backends_are_named_in_the_error():
     with pytest.raises(
         ValueError, match="backend is 'tigre', expected one of 'auto', 'numba', 'cuda', 'streamed', 'parallelproj'"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from toy_batch import CASES, RUN, settings_and_cases
@@ -7,6 +9,8 @@ from scoreinv.batch.forecast import MIB, forecast, forecast_run, table
 from scoreinv.cases import load_case
 from scoreinv.priors import load_prior
 from scoreinv.run import posterior
+
+GPU = torch.device("cuda")
 
 
 def forecasts(*overrides, **changes):
@@ -78,3 +82,15 @@ def test_a_case_that_cannot_be_read_says_why():
     assert "none.nii.gz: no such file" in bad.reason
     assert bad.reason in table([bad, good])
     assert good.reason is None
+
+
+def test_memory_of_a_gpu_stands_beside_that_of_the_host(monkeypatch):
+    monkeypatch.setattr(forecast_module, "load_case", lambda settings: replace(load_case(settings), prior_device=GPU))
+    monkeypatch.setattr("scoreinv.priors.NetworkPrior.to", lambda self, device: self)
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda: 123 * MIB)
+    found = forecasts(cases=CASES[:1])
+    assert found[0].gpu_memory == 123 * MIB
+    assert " GPU MiB |" in table(found)
+    assert "     123 |" in table(found)
+    assert "GPU" not in table([replace(found[0], gpu_memory=None)])
