@@ -3,12 +3,13 @@
     python tests/benchmarks/sampling_steps.py
 
 `network` is the share of our time that the network's calls alone take; what remains is data step, noise and checks.
+Memory is what a whole run holds above what the process held before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -16,6 +17,7 @@ from timing import Row, least, raced, show
 
 from scoreinv import load_prior, solve
 from scoreinv.interop import import_deepinv, prior_to_deepinv, to_deepinv
+from scoreinv.memory import PeakMemory
 from scoreinv.metrics import to_attenuation
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
 from scoreinv.phantoms import body
@@ -52,7 +54,14 @@ def rows(seconds: float, skipped: list[str]) -> Iterator[Row]:
         for method, race in tasks.items():
             row = raced(f"{side}^2, 24 views", method, race, seconds)
             each = {key: {who: spent / STEPS for who, spent in row[key].items()} for key in ("wall", "processor")}
-            yield row | each | {"network": 1e3 * alone / each["wall"]["ours"]}
+            held = ", ".join(f"{who} {peak(task):.0f}" for who, task in race.items())
+            yield row | each | {"network": 1e3 * alone / each["wall"]["ours"], "memory (MiB)": held}
+
+
+def peak(task: Callable[[], object]) -> float:
+    with PeakMemory() as memory:
+        task()
+    return memory.mebibytes
 
 
 if __name__ == "__main__":
