@@ -5,14 +5,13 @@ y(k) = sum over r of x(r) exp(-i k . (r - n // 2)), and its exact transpose, for
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -174,8 +173,15 @@ def _fastest(place: str) -> str:
     return "cufinufft" if place == "cuda" and _has_cufinufft() else "torchkbnufft"
 
 
+@cache
 def _has_cufinufft() -> bool:
-    return importlib.util.find_spec("cufinufft") is not None
+    """Whether it loads, which it does not beside libraries of another CUDA."""
+    try:
+        import cufinufft  # noqa: F401
+    except (ImportError, OSError) as error:
+        log.debug("cufinufft: %s", error)
+        return False
+    return True
 
 
 def point_spread(points: Tensor, shape: tuple[int, ...], weights: Tensor | None = None) -> NDArray[np.complex128]:

@@ -8,6 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+LEAST = 1 << 20  # steps of a kernel, a millisecond or so: what is less is not worth a thread
+
+
+def parts(work: int, each: int) -> int:
+    """Into how many parts to cut so many steps of a kernel: `each` a thread, or fewer where these would be small."""
+    return max(1, min(each * torch.get_num_threads(), work // LEAST))
+
 
 def pieces(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
     """[0, total) cut into at most `number` pieces, their sizes multiples of `multiple`."""
@@ -17,6 +24,11 @@ def pieces(total: int, number: int, multiple: int = 1) -> list[tuple[int, int]]:
 
 def run(task: Callable[..., None], arguments: Iterable[tuple[int, ...]]) -> None:
     """Do all tasks on torch's number of threads. The pool lives for one call: nothing to break in a forked child."""
+    tasks = list(arguments)
+    if len(tasks) == 1 or torch.get_num_threads() == 1:
+        for values in tasks:
+            task(*values)
+        return
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for done in [pool.submit(task, *values) for values in arguments]:
+        for done in [pool.submit(task, *values) for values in tasks]:
             done.result()

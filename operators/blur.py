@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from numbers import Real
 
 import torch
@@ -44,13 +45,18 @@ class GaussianBlur(LinearOperator):
             if len(kernel) > 1:
                 shape, padding = [1] * 5, [0] * 3
                 shape[2 + axis], padding[axis] = len(kernel), len(kernel) // 2
-                # A GPU would else round to ten bits before it multiplies, and the adjoint identity would not hold.
-                with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                with _exact_products():
                     result = torch.nn.functional.conv3d(result, kernel.to(x.device).reshape(shape), padding=padding)
         return result.reshape(x.shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._apply(y)
+
+
+def _exact_products() -> AbstractContextManager[None]:
+    """A GPU would else round to ten bits before it multiplies, and the adjoint identity would not hold."""
+    now = torch.backends.cudnn
+    return now.flags(now.enabled, now.benchmark, deterministic=now.deterministic, allow_tf32=False)
 
 
 def _kernel(fwhm: float) -> Tensor:

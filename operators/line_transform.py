@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreinv.operators._devices import on_gpu
-from scoreinv.operators._threads import pieces, run
+from scoreinv.operators._threads import parts, pieces, run
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.lines import Indices, LinesOfResponse
@@ -41,6 +41,7 @@ class _Transform(LinearOperator):
         super().__init__(volume.shape, out_shape, device=device)
         self.volume, self.tof = volume, tof
         self._rows = rows
+        self._work = math.prod(rows) * max(volume.shape[1:])  # steps, at most
         # Plain tuples of fixed types, so that the kernels are compiled once for all scans.
         self._grid = (volume.shape, volume.voxel_size, tuple(float(position) for position in volume.first_voxel))
         table = np.zeros((2, 2), np.float32) if tof is None else tof.table()
@@ -87,7 +88,7 @@ class _Transform(LinearOperator):
         def collect(item: int, begin: int, end: int) -> None:
             forward(images[item], data[item], self._grid, *arguments, begin, end)
 
-        chunks = pieces(self._rows[0], 16 * torch.get_num_threads())
+        chunks = pieces(self._rows[0], parts(self._work, 16))
         run(collect, [(item, *piece) for item in range(len(images)) for piece in chunks])
 
     def _spread(self, images: Any, data: Any) -> None:
@@ -100,7 +101,7 @@ class _Transform(LinearOperator):
         # One driving axis after the other, since slabs of different axes cross. Few slabs, since each goes through all
         # lines; two a thread, since those at the rim have less to do.
         for drive in _DRIVES:
-            slabs = pieces(self.in_shape[drive], 2 * torch.get_num_threads())
+            slabs = pieces(self.in_shape[drive], parts(self._work, 2))
             run(spread, [(item, drive, *slab) for item in range(len(data)) for slab in slabs])
 
     def _there(self, device: torch.device) -> tuple[Any, ...]:

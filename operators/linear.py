@@ -199,7 +199,7 @@ class LinearOperator(ABC):
             raise TypeError(
                 f"{name}: {what} is {dtype_name(x.dtype)}, expected {dtype_name(dtype)}; convert with .to({dtype})"
             )
-        if self.device is not None and x.device.type != self.device.type:
+        if not self._works_on(x.device):
             raise ValueError(
                 f"{name}: {what} is on {x.device}, expected {self.device}; move it with .to('{self.device}')"
             )

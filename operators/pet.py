@@ -23,6 +23,7 @@ from scoreinv.operators.streamed import StreamedTransform
 from scoreinv.operators.tof import TOF
 
 _DENSEST_BODY = 0.03  # 1/mm at 511 keV; bone has 0.017, and water 0.0096 or, in 1/cm, 0.096
+_WIDEST = 1.5  # grid, in diameters of the ring; a voxel for every radial bin makes up to 1.2
 _ELEMENTS = 1 << 24  # of measurements at a time for the sensitivity
 
 
@@ -82,7 +83,7 @@ class PET(LinearOperator):
         if tof is not None:
             tof.check(2 * scanner.radius)
         widest = max(n * size for n, size in zip(volume.shape[1:], volume.voxel_size[1:], strict=True))
-        if widest > 2 * scanner.radius:
+        if widest > _WIDEST * 2 * scanner.radius:
             warnings.warn(
                 f"PET: the grid is {widest:.4g} mm wide, the ring {2 * scanner.radius:.4g} mm; nothing is seen outside "
                 "of it; are voxel sizes in mm?",
@@ -230,7 +231,8 @@ def _checked_normalisation(normalisation: Tensor, shape: tuple[int, int, int]) -
     _check_values(normalisation, "normalisation")
     if not bool(normalisation.any()):
         raise ValueError("PET: normalisation is 0 everywhere, expected efficiencies > 0 of all lines that are not dead")
-    check_no_corrections("PET: normalisation", normalisation)
+    if normalisation.shape == shape:
+        check_no_corrections("PET: normalisation", normalisation)
     return normalisation
 
 

@@ -26,10 +26,10 @@ def local_gain(
         shape: of the image.
         dtype, device: of the image.
     """
-    generator = torch.Generator().manual_seed(0)
+    probes = torch.randn(PROBES, *shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
     diagonal = torch.zeros((), device=device)
-    for _ in range(PROBES):  # one at a time, since a volume may be most of what the memory holds
-        noise = torch.randn(1, *shape, generator=generator, dtype=dtype).to(device)
+    for noise in probes.split(1):  # one at a time, since a volume may be most of what a device holds
+        noise = noise.to(device)
         diagonal = diagonal + (noise.conj() * normal(noise)).real[0] / PROBES
     gain = torch.fft.ifftn(torch.fft.fftn(diagonal) * torch.fft.fftn(_bump(shape, device))).real
     return gain.clamp(min=max(1e-3 * float(gain.mean()), torch.finfo(gain.dtype).tiny))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators._devices import on_gpu
-from scoreinv.operators._threads import pieces, run
+from scoreinv.operators._threads import parts, pieces, run
 from scoreinv.operators.geometry import Rays, Volume
 from scoreinv.operators.linear import LinearOperator
 
@@ -52,6 +52,7 @@ class RayTransform(LinearOperator):
         # Plain tuples of fixed types, so that the kernels are compiled once for all scans.
         self._rays = (self.out_shape, *(_vectors(rays, name) for name in _POINTS))
         self._grid = (volume.shape, volume.voxel_size, tuple(float(position) for position in volume.first_voxel))
+        self._work = math.prod(self.out_shape) * max(self.in_shape)  # steps, at most
         self._points_on: dict[torch.device, Tensor] = {}
 
     def subset(self, i: int, n: int) -> RayTransform:
@@ -100,7 +101,7 @@ class RayTransform(LinearOperator):
         def collect(item: int, begin: int, end: int) -> None:
             _joseph.forward(images[item], data[item], self._grid, self._rays, axes, begin, end)
 
-        chunks = pieces(_joseph.blocks(self.out_shape), 16 * torch.get_num_threads())
+        chunks = pieces(_joseph.blocks(self.out_shape), parts(self._work, 16))
         run(collect, [(item, *piece) for item in range(len(images)) for piece in chunks])
 
     def _spread(self, images: Any, data: Any) -> None:
@@ -114,7 +115,7 @@ class RayTransform(LinearOperator):
         # rays; two a thread, since those at the rim have less to do.
         for k in range(3):
             if self._axes[k]:
-                slabs = pieces(self.in_shape[k], 2 * torch.get_num_threads(), _CACHE_LINE)
+                slabs = pieces(self.in_shape[k], parts(self._work, 2), _CACHE_LINE)
                 run(spread, [(item, k, *slab) for item in range(len(data)) for slab in slabs])
 
     def _points(self, device: torch.device) -> Tensor:

@@ -18,13 +18,13 @@ def load_case(settings: RunSettings) -> Case:
 
     Raises:
         ImportError: if that is a GPU, and numba-cuda is missing, or for a backend that is not installed.
-        RuntimeError: for a backend that needs a GPU, without one.
-        ValueError: if there is no such device, or what the settings name cannot be what they say.
+        ValueError: if there is no such device, no GPU for a backend that needs one, or what the settings name cannot be
+            what they say.
     """
     device = torch.device(settings.device)
     if device.type == "cuda":
         _take(device)
-        if isinstance(settings, CTSettings | PETSettings):
+        if isinstance(settings, CTSettings | PETSettings) and settings.backend == "auto":
             on_gpu("device", device)
     case = _load(settings)
     if isinstance(settings, CTSettings | PETSettings) and settings.backend != "auto":
@@ -37,10 +37,13 @@ def load_case(settings: RunSettings) -> Case:
 def _by(backend: str, operator: LinearOperator) -> LinearOperator:
     if not isinstance(operator, ConeBeamCT | ParallelBeamCT | PET):
         raise ValueError(
-            f"backend: {backend}, but line integrals of {operator} are numba's alone; expected auto, or "
-            "lines.histogram=true"
+            f"backend: {backend}, but the lines of {operator} are followed by numba's kernels where the data are; "
+            "expected auto, or lines.histogram=true"
         )
-    return operator.with_backend(backend)
+    try:
+        return operator.with_backend(backend)
+    except RuntimeError as error:
+        raise ValueError(f"backend: {error}") from None
 
 
 def _take(device: torch.device) -> None:

@@ -31,7 +31,7 @@ from scoreinv.operators import (
     crystal_rates,
     mmr_efficiencies,
 )
-from scoreinv.operators.efficiencies import check_attenuated_once, check_efficiencies
+from scoreinv.operators.efficiencies import check_efficiencies
 
 log = logging.getLogger("scoreinv")
 EMITS = 0.01  # of the largest activity, so much counts as tissue
@@ -284,8 +284,10 @@ def _sinogram(settings: PETSettings) -> Case:
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,
     )
-    if efficiencies is not None and operator.attenuation is not None:
-        check_attenuated_once(f"input.efficiencies: {source.efficiencies}", efficiencies, operator.transmission)
+    try:
+        _ = operator.factors  # which sees whether efficiencies follow the attenuation
+    except ValueError as error:
+        raise ValueError(f"input.efficiencies: {source.efficiencies}: {error}") from None
     if source.background is None:
         log.warning("input.background is not given: randoms and scatter are taken for true coincidences")
     return _measured(operator, volume, prompts.data, others.get("background", torch.zeros(())))

@@ -85,8 +85,8 @@ def _is_plain(kind: Any) -> bool:
 
 
 BACKEND = (
-    "of line integrals: numba on the CPU, streamed on a GPU piece by piece, or another program's; auto is where the "
-    "data are. Data stay on the CPU for a backend that takes no others, and device is that of the prior"
+    "of line integrals of reconstructions: numba on the CPU, streamed on a GPU piece by piece, or another program's; "
+    "auto is where the data are. Data stay on the CPU for a backend that takes no others, and device is the prior's"
 )
 
 

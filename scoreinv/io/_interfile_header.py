@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 _LETTERS = {"float": "f", "signed integer": "i", "unsigned integer": "u"}
 _BYTES = {"f": (4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}
 _ABSURD = 1e30  # no unit makes counts or activities so large, or all of them so small
+_SAMPLE = 1 << 20  # numbers that are looked at
 _ORDERS = {"bigendian": ">", "littleendian": "<"}
 
 
@@ -132,7 +133,11 @@ def _swapped(values: NDArray[Any]) -> bool:
     hardly any in the other. Whole numbers below 256 become multiples of what their highest byte counts.
     """
     if values.dtype.kind == "f":
-        return _absurd(values) > 0.1 and _absurd(values.view(values.dtype.newbyteorder())) < 0.01
+        some = values[:: max(1, len(values) // _SAMPLE)]
+        some = some[some != 0]
+        large, small = _absurd(some)
+        # Small ones in the right order are voxels after many iterations of EM.
+        return large + small > 0.1 and _absurd(some.view(some.dtype.newbyteorder()))[0] < 0.01
     lower = (1 << 8 * (values.dtype.itemsize - 1)) - 1
     if lower == 0 or (values & lower).any():
         return False
@@ -140,12 +145,13 @@ def _swapped(values: NDArray[Any]) -> bool:
     return counts.size > 0 and bool((counts != counts[0]).any())  # one value alone may be a mask's
 
 
-def _absurd(values: NDArray[Any]) -> float:
-    """Of those that are not 0, the share that no unit gives."""
+def _absurd(values: NDArray[Any]) -> tuple[float, float]:
+    """Shares that are larger, or no numbers, and that are smaller than any unit makes them; not 0."""
+    if not len(values):
+        return 0.0, 0.0
     with np.errstate(invalid="ignore"):
-        sizes = np.abs(values[values != 0].astype(np.float64))
-        sane = (sizes >= 1 / _ABSURD) & (sizes <= _ABSURD)
-    return 1 - float(sane.mean()) if len(sane) else 0.0
+        sizes = np.abs(values)
+        return 1 - float((sizes <= _ABSURD).mean()), float((sizes < 1 / _ABSURD).mean())
 
 
 def _greatest(values: NDArray[Any]) -> float:

@@ -52,8 +52,8 @@ def read_interfile_sinogram(path: str | Path) -> InterfileSinogram:
     Raises:
         FileNotFoundError: without header or numbers.
         ValueError: if the header lacks a key, contradicts itself or the size of the numbers, or describes what is not
-            read: time of flight, arc correction, several frames, mashed views, even spans, blocks with gaps, patients
-            who do not lie head first and on the back.
+            read: time of flight, arc correction, data corrected for attenuation, open rings, several frames, mashed
+            views, even spans, blocks with gaps, patients who do not lie head first and on the back.
     """
     path = check_exists(path, (".hs",), "an Interfile header of STIR")
     try:

@@ -323,8 +323,8 @@ def test_backend_parallelproj_agrees(tof):
 
 
 def test_a_grid_beyond_the_ring_is_warned_of():
-    with pytest.warns(UserWarning, match="the grid is 400 mm wide, the ring 300 mm; nothing is seen outside of it"):
-        PET(SCANNER, Volume((2, 10, 20), (3.0, 20.0, 20.0)))
+    with pytest.warns(UserWarning, match="the grid is 500 mm wide, the ring 300 mm; nothing is seen outside of it"):
+        PET(SCANNER, Volume((2, 10, 20), (3.0, 20.0, 25.0)))
 
 
 def test_backends_are_named_in_the_error():

@@ -63,6 +63,12 @@ def test_a_backend_that_is_absent_says_so(monkeypatch):
         loaded(PETSettings, PET, "backend=parallelproj")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_backend_of_a_gpu_that_is_not_there_says_so():
+    with pytest.raises(ValueError, match="backend: ConeBeamCT: backend 'streamed' needs an NVIDIA GPU"):
+        loaded(CTSettings, CT, "backend=streamed")
+
+
 @pytest.mark.parametrize(("kind", "tree"), [(PETSettings, PET), (CTSettings, CT)])
 def test_others_are_refused_by_name(kind, tree):
     with pytest.raises(ValueError, match="backend"):
