@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-LEAST = 1 << 20  # steps of a kernel, a millisecond or so: what is less is not worth a thread
+LEAST = 1 << 18  # steps of a kernel, a millisecond or less: what is less is not worth a thread
 
 
 def parts(work: int, each: int) -> int:
