@@ -46,7 +46,7 @@ def least(tasks: Iterable[Callable[[], Any]], seconds: float) -> list[tuple[floa
 
 
 def raced(case: str, task: str, tasks: Tasks, seconds: float) -> Row:
-    """One row: least milliseconds of ours, which comes first, and of every peer."""
+    """One row: least milliseconds of ours, or of whoever comes first, and of every peer."""
     times = dict(zip(tasks, least(tasks.values(), seconds), strict=True))
     return {
         "case": case,

@@ -30,11 +30,21 @@ CASES = {
 }
 
 
+def check_same(modality, folder, *how):
+    """That a run on the GPU gives what one on the CPU does."""
+    found = {}
+    for place, overrides in (("cpu", ()), ("gpu", ("device=cuda", *how))):
+        settings = resolve(RUNS[modality], CASES[modality], ["sampling.steps=8", *overrides])
+        found[place] = run(settings, folder / place, progress=False, say=lambda line: None)
+    for method, row in found["cpu"].items():
+        assert found["gpu"][method]["psnr"] == pytest.approx(row["psnr"], abs=0.1), method
+
+
 @pytest.mark.parametrize("modality", CASES)
 def test_a_run_gives_the_same_on_either_device(modality, tmp_path):
-    found = {}
-    for device in ("cpu", "cuda"):
-        settings = resolve(RUNS[modality], CASES[modality], [f"device={device}", "sampling.steps=8"])
-        found[device] = run(settings, tmp_path / device, progress=False, say=lambda line: None)
-    for method, row in found["cpu"].items():
-        assert found["cuda"][method]["psnr"] == pytest.approx(row["psnr"], abs=0.1), method
+    check_same(modality, tmp_path)
+
+
+@pytest.mark.parametrize("modality", ["cbct", "pet"])
+def test_a_run_that_streams_its_line_integrals_gives_the_same(modality, tmp_path):
+    check_same(modality, tmp_path, "backend=streamed")
