@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreinv.operators._devices import on_gpu
-from scoreinv.operators._threads import parts, pieces, run
+from scoreinv.operators._threads import parts, pieces, run, slabs_of, zeros
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.linear import LinearOperator
 from scoreinv.operators.lines import Indices, LinesOfResponse
@@ -62,7 +62,7 @@ class _Transform(LinearOperator):
 
     def _apply(self, x: Tensor) -> Tensor:
         images = x.detach().reshape(-1, *self.in_shape).permute(0, 2, 3, 1).contiguous().flatten(1)
-        data = images.new_zeros(len(images), *self._rows)
+        data = zeros(images, len(images), *self._rows)
         if on_gpu(type(self).__name__, x.device):
             self._run_on_gpu(False, images, data, *self._there(x.device))
         else:
@@ -73,7 +73,7 @@ class _Transform(LinearOperator):
         batch = tuple(y.shape[: y.ndim - len(self.out_shape)])
         data = y.detach().contiguous().reshape(math.prod(batch), *self._rows)
         z, rows, columns = self.in_shape
-        images = data.new_zeros(len(data), rows * columns * z)
+        images = zeros(data, len(data), rows * columns * z)
         if on_gpu(type(self).__name__, y.device):
             self._run_on_gpu(True, images, data, *self._there(y.device))
         else:
@@ -98,10 +98,9 @@ class _Transform(LinearOperator):
         def spread(item: int, drive: int, begin: int, end: int) -> None:
             adjoint(images[item], data[item], self._grid, *arguments, drive, begin, end)
 
-        # One driving axis after the other, since slabs of different axes cross. Few slabs, since each goes through all
-        # lines; two a thread, since those at the rim have less to do.
+        # One driving axis after the other, since slabs of different axes cross.
         for drive in _DRIVES:
-            slabs = pieces(self.in_shape[drive], parts(self._work, 2))
+            slabs = pieces(self.in_shape[drive], slabs_of(self._work))
             run(spread, [(item, drive, *slab) for item in range(len(data)) for slab in slabs])
 
     def _there(self, device: torch.device) -> tuple[Any, ...]:

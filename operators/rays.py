@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scoreinv.operators._devices import on_gpu
-from scoreinv.operators._threads import parts, pieces, run
+from scoreinv.operators._threads import parts, pieces, run, slabs_of, zeros
 from scoreinv.operators.geometry import Rays, Volume
 from scoreinv.operators.linear import LinearOperator
 
@@ -83,7 +83,7 @@ class RayTransform(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         data = y.detach().contiguous().reshape(-1, math.prod(self.out_shape))
-        images = data.new_zeros(len(data), math.prod(self.in_shape))
+        images = zeros(data, len(data), math.prod(self.in_shape))
         if on_gpu("RayTransform", y.device):
             from scoreinv.operators import _joseph_cuda
 
@@ -111,11 +111,10 @@ class RayTransform(LinearOperator):
         def spread(item: int, k: int, low: int, high: int) -> None:
             _joseph.adjoint(images[item], data[item], self._grid, self._rays, k, low, high)
 
-        # One driving axis after the other, since slabs of different axes cross. Few slabs, since each goes through all
-        # rays; two a thread, since those at the rim have less to do.
+        # One driving axis after the other, since slabs of different axes cross.
         for k in range(3):
             if self._axes[k]:
-                slabs = pieces(self.in_shape[k], parts(self._work, 2), _CACHE_LINE)
+                slabs = pieces(self.in_shape[k], slabs_of(self._work), _CACHE_LINE)
                 run(spread, [(item, k, *slab) for item in range(len(data)) for slab in slabs])
 
     def _points(self, device: torch.device) -> Tensor:
