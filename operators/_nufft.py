@@ -5,6 +5,7 @@ y(k) = sum over r of x(r) exp(-i k . (r - n // 2)), and its exact transpose, for
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import threading
@@ -23,6 +24,7 @@ log = logging.getLogger("scoreinv")
 
 BACKENDS = ("auto", "finufft", "cufinufft", "torchkbnufft")
 _FORWARD, _ADJOINT = 2, 1  # finufft's types
+_SIGN = {_FORWARD: -1, _ADJOINT: 1}
 _TOLERANCE = 1e-6
 _GPU_TOLERANCE = 1e-5  # what single precision reaches
 _OVERSAMPLING = 1.25
@@ -116,9 +118,8 @@ class CuFinufft(_Planned):
         def make() -> Any:
             import cufinufft
 
-            sign = -1 if kind == _FORWARD else 1
             shape, options = self.image_shape, {"gpu_device_id": device.index, "gpu_stream": stream}
-            plan = cufinufft.Plan(kind, shape, len(values), _GPU_TOLERANCE, sign, "complex64", **options)
+            plan = cufinufft.Plan(kind, shape, len(values), _GPU_TOLERANCE, _SIGN[kind], "complex64", **options)
             plan.setpts(*self.points.T.to(device, torch.float32).contiguous())
             return plan
 
@@ -177,7 +178,7 @@ def _fastest(place: str) -> str:
 def _has_cufinufft() -> bool:
     """Whether it loads, which it does not beside libraries of another CUDA."""
     try:
-        import cufinufft  # noqa: F401
+        importlib.import_module("cufinufft")
     except (ImportError, OSError) as error:
         log.debug("cufinufft: %s", error)
         return False
@@ -207,8 +208,7 @@ def _finufft_plan(
 ) -> Any:
     import finufft
 
-    sign = -1 if kind == _FORWARD else 1
     # The oversampling is named, since it could differ between a transform and its adjoint, which then are none.
-    plan = finufft.Plan(kind, shape, items, tolerance, sign, "complex128", upsampfac=_OVERSAMPLING, **options)
+    plan = finufft.Plan(kind, shape, items, tolerance, _SIGN[kind], "complex128", upsampfac=_OVERSAMPLING, **options)
     plan.setpts(*points.T.to("cpu", torch.float64).contiguous().numpy())
     return plan

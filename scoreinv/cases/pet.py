@@ -284,10 +284,11 @@ def _sinogram(settings: PETSettings) -> Case:
         resolution_fwhm=asked.resolution_fwhm,
         sinogram=prompts.sinogram,
     )
-    try:
-        _ = operator.factors  # which sees whether efficiencies follow the attenuation
-    except ValueError as error:
-        raise ValueError(f"input.efficiencies: {source.efficiencies}: {error}") from None
+    if efficiencies is not None:
+        try:
+            _ = operator.factors  # which sees whether efficiencies follow the attenuation
+        except ValueError as error:
+            raise ValueError(f"input.efficiencies: {source.efficiencies}: {error}") from None
     if source.background is None:
         log.warning("input.background is not given: randoms and scatter are taken for true coincidences")
     return _measured(operator, volume, prompts.data, others.get("background", torch.zeros(())))
