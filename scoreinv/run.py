@@ -247,6 +247,8 @@ def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Ten
     _, method = hot_start(name)
     if isinstance(prior, NetworkPrior):
         prior = prior.to(case.prior_device or case.measurements.device)
+        if sampling.compile:
+            prior = prior.compiled()
     if sampling.reference is not None:
         prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper

@@ -65,6 +65,9 @@ class Sampling(Section):
     reference_weight: float = Field(
         1.0, ge=0, description="0 ignores the reference, 1 believes it, more exaggerates it"
     )
+    compile: bool = Field(
+        False, description="the network, by torch: minutes at the first step, for long runs where it pays, as on GPUs"
+    )
     iterations: int | None = Field(
         None, ge=1, description="of conjugate gradients in DDS, at most, per step; None leaves the method's"
     )

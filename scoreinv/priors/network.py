@@ -71,6 +71,7 @@ class NetworkPrior(Prior):
         self._reference: Tensor | None = None
         self._weight = 1.0
         self._weights: Mapping[str, Tensor] = {}
+        self._compiled: Callable[..., Any] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +82,16 @@ class NetworkPrior(Prior):
         """Move the network; returns itself."""
         self.network.to(device)
         return self
+
+    def compiled(self) -> NetworkPrior:
+        """This prior with its network compiled by torch, where it is not differentiated.
+
+        Its answers change by rounding. The first call of every shape takes up to minutes; one more for another number
+        of slices, then any.
+        """
+        prior = copy.copy(self)
+        prior._compiled = torch.compile(self.network)
+        return prior
 
     def conditioned(self, reference: Tensor, weight: float = 1.0) -> NetworkPrior:
         """This prior, told what the image goes with, by classifier-free guidance (Ho and Salimans 2022).
@@ -194,7 +205,9 @@ class NetworkPrior(Prior):
     def _call(self, x: Tensor, label: Tensor) -> Any:
         if not self._weights:
             # A call with weights replaced first looks for ties among all of them: milliseconds, as small images take.
-            return self.network(x, label)
+            # What is compiled gives up its activations once they were used, and `linearise` wants them again.
+            network = self.network if self._compiled is None or x.requires_grad else self._compiled
+            return network(x, label)
         return torch.func.functional_call(self.network, dict(self._weights), (x, label))
 
     def _to_channels(self, z: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
