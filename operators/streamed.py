@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from scoreinv.operators._ferry import Ferry
 from scoreinv.operators._threads import pieces
 from scoreinv.operators.geometry import Volume
 from scoreinv.operators.linear import LinearOperator
+from scoreinv.operators.solvers import Map
 
 GPU = "cuda"
 PIECE = 1 << 26  # numbers of a slab, and of the data of a subset of views: 256 MiB each
@@ -21,9 +23,9 @@ class StreamedTransform(LinearOperator):
     """Line integrals between tensors on the CPU, taken on a GPU.
 
     The image is cut into slabs along z, the measurements into subsets of views. Outside its grid an image is zero, so
-    that the integrals of the slabs add up to those of the image, and the adjoint writes slab by slab. The GPU holds a
-    few pieces at a time, whatever the sizes of image, measurements and batch: a slab, its share of the adjoint, and the
-    data of a subset. Transfers wait for computations and these for them.
+    that the integrals of the slabs add up to those of the image: the data of a subset are summed over all slabs, and in
+    the adjoint a slab over all subsets. The GPU holds a few pieces at a time, whatever the sizes of image, measurements
+    and batch: two that are read, two sums and what is added to one. Pieces cross while it computes (`Ferry`).
 
     Image (z, y, x) float32; integrals `out_shape` float32, both on the CPU.
 
@@ -54,24 +56,25 @@ class StreamedTransform(LinearOperator):
 
     def _apply(self, x: Tensor) -> Tensor:
         images = x.detach().reshape(-1, *self.in_shape)
-        data = images.new_zeros(len(images), *self.out_shape)
-        for image, whole in zip(images, data, strict=True):
-            for begin, end in self._slabs:
-                slab = image[begin:end].to(GPU)
+        data = images.new_empty(len(images), *self.out_shape)
+        with Ferry(GPU) as ferry:
+            for image, whole in zip(images, data, strict=True):
+                slabs = [image[begin:end] for begin, end in self._slabs]
                 for i in range(self._subsets):
-                    self._views(whole, i).add_(self._part(begin, end, i).forward(slab).cpu())
+                    parts = (self._part(*slab, i).forward for slab in self._slabs)
+                    _add_up(ferry, slabs, parts, self._views(whole, i))
         return data.reshape(*x.shape[: x.ndim - 3], *self.out_shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         batch = tuple(y.shape[: y.ndim - len(self.out_shape)])
         data = y.detach().reshape(-1, *self.out_shape)
         images = data.new_empty(len(data), *self.in_shape)
-        for image, whole in zip(images, data, strict=True):
-            for begin, end in self._slabs:
-                slab = torch.zeros(end - begin, *self.in_shape[1:], device=GPU)
-                for i in range(self._subsets):
-                    slab += self._part(begin, end, i).adjoint(self._views(whole, i).to(GPU))
-                image[begin:end] = slab.cpu()
+        with Ferry(GPU) as ferry:
+            for image, whole in zip(images, data, strict=True):
+                views = [self._views(whole, i) for i in range(self._subsets)]
+                for begin, end in self._slabs:
+                    parts = (self._part(begin, end, i).adjoint for i in range(self._subsets))
+                    _add_up(ferry, views, parts, image[begin:end])
         return images.reshape(*batch, *self.in_shape)
 
     def _part(self, begin: int, end: int, i: int) -> LinearOperator:
@@ -84,6 +87,14 @@ class StreamedTransform(LinearOperator):
     def _views(self, data: Tensor, i: int) -> Tensor:
         """Those of one subset, a view of the data."""
         return data[(slice(None),) * self.view_axis + (slice(i, None, self._subsets),)]
+
+
+def _add_up(ferry: Ferry, pieces: Iterable[Tensor], maps: Iterable[Map], into: Tensor) -> None:
+    """Write the sum over the pieces of a map of each, which the GPU makes."""
+    total = torch.zeros(into.shape, device=GPU)
+    for piece, part in zip(ferry.there(pieces), maps, strict=True):
+        total += part(piece)
+    ferry.back(total, into)
 
 
 def _number(shape: tuple[int, ...], axis: int, piece: int) -> int:

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from simulated_streams import Streams
 
 from scoreinv import solve
 from scoreinv.operators import (
@@ -63,6 +64,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("scoreinv.operators._devices._has_compiler", lambda: True)
     monkeypatch.setattr("scoreinv.operators.streamed.GPU", "cpu")
+    Streams(monkeypatch)
 
 
 def streamed(name, piece):

@@ -1,0 +1,86 @@
+"""Which transfers and computations may run at the same time, and which must not."""
+
+import pytest
+import torch
+from simulated_streams import Streams
+
+from scoreinv.operators._ferry import Ferry
+
+SUMS, PIECES = 3, 4
+
+
+class Traced(torch.Tensor):
+    """A tensor whose transfers are queued under its name."""
+
+    @staticmethod
+    def named(name, streams):
+        x = torch.zeros(2).as_subclass(Traced)
+        x.label, x.streams = name, streams
+        return x
+
+    def to(self, device):
+        self.streams.queue(f"there {self.label}", waits=True)
+        return self.clone()
+
+    def copy_(self, result):
+        self.streams.queue(f"back {self.label}", waits=True)
+        return super().copy_(result)
+
+
+@pytest.fixture
+def streams(monkeypatch):
+    """After some sums of some pieces each."""
+    streams = Streams(monkeypatch)
+    with Ferry("cuda") as ferry:
+        for t in range(SUMS):
+            pieces = [Traced.named(f"{t}.{i}", streams) for i in range(PIECES)]
+            for i, _ in enumerate(ferry.there(pieces)):
+                streams.queue(f"compute {t}.{i}")
+            ferry.back(torch.zeros(2), Traced.named(str(t), streams))
+    return streams
+
+
+def pieces():
+    return [f"{t}.{i}" for t in range(SUMS) for i in range(PIECES)]
+
+
+def test_a_piece_is_there_before_it_is_computed_with(streams):
+    for name in pieces():
+        assert f"there {name}" in streams.begun[f"compute {name}"]
+
+
+def test_a_piece_arrives_while_the_one_before_is_computed_with(streams):
+    for before, name in zip(pieces(), pieces()[1:], strict=False):
+        assert f"compute {before}" not in streams.begun[f"there {name}"]
+
+
+def test_no_more_than_two_pieces_are_on_the_gpu(streams):
+    for before, name in zip(pieces(), pieces()[2:], strict=False):
+        assert f"compute {before}" in streams.begun[f"there {name}"]
+
+
+def test_memory_is_kept_until_it_was_read(streams):
+    assert [over is streams.computing for _, over in streams.read] == [True] * SUMS * PIECES
+
+
+def test_a_result_is_fetched_when_it_is_done_and_the_next_one_is_being_computed(streams):
+    order = list(streams.begun)
+    for t in range(SUMS):
+        assert f"compute {t}.{PIECES - 1}" in streams.begun[f"back {t}"]
+        if t + 1 < SUMS:
+            following = f"compute {t + 1}.{PIECES - 1}"
+            assert order.index(following) < order.index(f"back {t}")
+            assert following not in streams.begun[f"back {t}"]
+
+
+def test_after_an_error_nothing_is_fetched(monkeypatch):
+    streams, into = Streams(monkeypatch), torch.zeros(2)
+
+    def failing():
+        ferry.back(torch.ones(2), into)
+        raise ValueError("oops")
+
+    with pytest.raises(ValueError, match="oops"), Ferry("cuda") as ferry:
+        failing()
+    assert not into.any()
+    assert not streams.begun
