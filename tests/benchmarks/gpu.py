@@ -108,7 +108,7 @@ def reconstructions(seconds: float, skipped: list[str]) -> Iterator[Row]:
     trained = load_prior("ct-128").to(CUDA)
     network = build_network(ADM_256).to(CUDA, memory_format=torch.channels_last)
     large = NetworkPrior(network, multiple=32, intensity=trained.intensity, name="ADM 256, untrained")
-    for prior in (trained, large):
+    for prior, how in ((trained, "as it is"), (trained.compiled(), "compiled"), (large, "as it is")):
         solved = partial(solve, operator, data, prior, likelihood=likelihood, max_slices=SLICES, progress=False)
         finished(partial(solved, steps=1))()  # to warm up
         torch.cuda.reset_peak_memory_stats()
@@ -116,7 +116,7 @@ def reconstructions(seconds: float, skipped: list[str]) -> Iterator[Row]:
         mean = finished(partial(solved, steps=STEPS))().mean
         yield {
             "case": f"{SIDE}^3, {VIEWS} views, {STEPS} steps",
-            "prior": prior.name,
+            "prior": f"{prior.name}, {how}",
             "seconds": time.perf_counter() - begun,
             "memory of the device (MiB)": torch.cuda.max_memory_allocated() / 2**20,
             "PSNR (dB)": psnr(mean.cpu(), truth),
