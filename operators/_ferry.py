@@ -13,11 +13,11 @@ AHEAD = 2  # pieces on the GPU: one is computed with while the next arrives
 
 
 class Ferry:
-    """Pieces there and results back, on a stream of their own beside that of the computations.
+    """Pieces there and results back, on streams of their own beside that of the computations.
 
-    The CPU waits for every transfer, so that its memory may be reused at once; meanwhile the GPU works off what was
-    queued before. So a result is fetched only when the computations of the next one are queued, and the last one when
-    the block ends.
+    Both go through page-locked memory, which the GPU reads and writes by itself: the CPU only copies, while the GPU
+    works off what was queued before. So a result is written when those of the next are queued, and the last one when
+    the block ends without an error.
 
         with Ferry("cuda") as ferry:
             for pieces, into in ...:
@@ -29,41 +29,50 @@ class Ferry:
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
-        self._crossing = torch.cuda.Stream(self.device)
+        self._going, self._coming = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
         self._computed: deque[torch.cuda.Event] = deque()
-        self._due: tuple[torch.cuda.Event, Tensor, Tensor] | None = None
+        self._due: tuple[torch.cuda.Event, Tensor, Tensor, Tensor] | None = None
 
     def __enter__(self) -> Ferry:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is None:
-            self._fetch()
+            self._write()
 
     def there(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Each on the GPU; what is queued with it before the next is asked for is its computation."""
         for piece in pieces:
+            locked = page_locked(piece).copy_(piece)
             if len(self._computed) == AHEAD:
                 self._computed.popleft().synchronize()
-            with torch.cuda.stream(self._crossing):
-                arrived = piece.to(self.device)
             computing = torch.cuda.current_stream(self.device)
-            # Its memory belongs to the stream of transfers, which must not take it back before it was read.
+            with torch.cuda.stream(self._going):
+                arrived = locked.to(self.device, non_blocking=True)
+            computing.wait_stream(self._going)
+            # Its memory belongs to the stream that brought it, which must not take it back before it was read.
             arrived.record_stream(computing)
             yield arrived
             self._computed.append(computing.record_event())
 
     def back(self, result: Tensor, into: Tensor) -> None:
-        """Write what was computed, and is still to be fetched, to a tensor on the CPU."""
-        computed = torch.cuda.current_stream(self.device).record_event()
-        self._fetch()
-        self._due = computed, result, into
+        """Write what was computed, and still may be, to a tensor on the CPU."""
+        locked = page_locked(result)
+        self._coming.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._coming):
+            locked.copy_(result, non_blocking=True)
+        self._write()
+        # The result is kept until it was read.
+        self._due = self._coming.record_event(), result, locked, into
 
-    def _fetch(self) -> None:
-        if self._due is None:
-            return
-        computed, result, into = self._due
-        self._due = None
-        self._crossing.wait_event(computed)
-        with torch.cuda.stream(self._crossing):
-            into.copy_(result)
+    def _write(self) -> None:
+        if self._due is not None:
+            arrived, _, locked, into = self._due
+            self._due = None
+            arrived.synchronize()
+            into.copy_(locked)
+
+
+def page_locked(like: Tensor) -> Tensor:
+    """Memory of the CPU for such a tensor; torch keeps what is given back, and not before transfers are over."""
+    return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)

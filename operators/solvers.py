@@ -63,7 +63,7 @@ def conjugate_gradients(
         Mp = matrix(p)
         done += 1
         alpha = _ratio(rz, dot(p, Mp, ndim), active)
-        x = torch.addcmul(x, alpha, p)
+        x.addcmul_(alpha, p)
         r = torch.addcmul(r, alpha, Mp, value=-1)
         rr = dot(r, r, ndim)
         z = r if precondition is None else precondition(r)
@@ -99,7 +99,7 @@ def gaussian_mean(
         Mp = q + curvature(p)
         done += 1
         alpha = _ratio(rz, dot(p, Mp, ndim), rz > tolerance**2 * first)
-        x = torch.addcmul(x, alpha, p)
+        x.addcmul_(alpha, p)
         r = torch.addcmul(r, alpha, Mp, value=-1)
         z = covariance(r)
         rz_next = dot(r, z, ndim).clamp(min=0)

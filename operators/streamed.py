@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import reduce
 
-import torch
 from torch import Tensor
 
 from scoreinv.operators._ferry import Ferry
@@ -24,8 +24,9 @@ class StreamedTransform(LinearOperator):
 
     The image is cut into slabs along z, the measurements into subsets of views. Outside its grid an image is zero, so
     that the integrals of the slabs add up to those of the image: the data of a subset are summed over all slabs, and in
-    the adjoint a slab over all subsets. The GPU holds a few pieces at a time, whatever the sizes of image, measurements
-    and batch: two that are read, two sums and what is added to one. Pieces cross while it computes (`Ferry`).
+    the adjoint a slab over all subsets. Pieces cross while the GPU computes (`Ferry`). It holds a few of them at once,
+    whatever the sizes of image, measurements and batch: two that are read, two sums, what is added to one, and what the
+    parts need.
 
     Image (z, y, x) float32; integrals `out_shape` float32, both on the CPU.
 
@@ -91,10 +92,8 @@ class StreamedTransform(LinearOperator):
 
 def _add_up(ferry: Ferry, pieces: Iterable[Tensor], maps: Iterable[Map], into: Tensor) -> None:
     """Write the sum over the pieces of a map of each, which the GPU makes."""
-    total = torch.zeros(into.shape, device=GPU)
-    for piece, part in zip(ferry.there(pieces), maps, strict=True):
-        total += part(piece)
-    ferry.back(total, into)
+    results = (part(piece) for piece, part in zip(ferry.there(pieces), maps, strict=True))
+    ferry.back(reduce(Tensor.add_, results), into)
 
 
 def _number(shape: tuple[int, ...], axis: int, piece: int) -> int:

@@ -53,20 +53,15 @@ class NoiseSource:
 
         `shape` and `dtype` are the image's unless given, as for noise of the measurements' kind.
         """
-        address = [(sample, step, draw) for sample in samples]
-        images = [self._image(where, self.shape if shape is None else shape, dtype or self.dtype) for where in address]
-        return torch.stack(images).to(self.device)
-
-    def _image(self, address: tuple[int, int, int], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        slices = shape[0] if len(shape) == 3 else 1
+        shape, dtype = self.shape if shape is None else shape, dtype or self.dtype
         parts = (2,) if dtype.is_complex else ()
-        noise = np.empty((slices, *shape[-2:], *parts) if slices > 1 else (*shape, *parts), np.float32)
-        each = noise if slices > 1 else noise[None]
+        slices = shape if len(shape) == 3 else (1, *shape)
+        noise = np.empty((len(samples), *slices, *parts), np.float32)
 
-        def fill(k: int) -> None:
-            key = np.random.SeedSequence(self.seed, spawn_key=(*address, k))
-            np.random.default_rng(key).standard_normal(dtype=np.float32, out=each[k])
+        def fill(i: int, k: int) -> None:
+            key = np.random.SeedSequence(self.seed, spawn_key=(samples[i], step, draw, k))
+            np.random.default_rng(key).standard_normal(dtype=np.float32, out=noise[i, k])
 
-        run(fill, [(k,) for k in range(len(each))])
-        image = torch.from_numpy(noise)
-        return (torch.view_as_complex(image) if parts else image).to(dtype)
+        run(fill, [(i, k) for i in range(len(samples)) for k in range(slices[0])])
+        images = torch.from_numpy(noise).reshape(len(samples), *shape, *parts)
+        return (torch.view_as_complex(images) if parts else images).to(self.device, dtype)

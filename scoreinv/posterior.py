@@ -61,8 +61,8 @@ class Posterior:
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
                 f"the GPU is too small for images of shape {self.problem.operator.in_shape}; lower max_slices, the "
-                "slices in the network at once (8 by default), or leave the data on the CPU and move the prior alone, "
-                f"with backend='streamed' of CT and PET: {error}"
+                "slices in the network at once (8 by default), or leave the data on the CPU, if they are not there, and "
+                f"move the prior alone, with backend='streamed' of CT and PET: {error}"
             ) from error
 
     def samples(

@@ -247,8 +247,8 @@ def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Ten
     _, method = hot_start(name)
     if isinstance(prior, NetworkPrior):
         prior = prior.to(case.prior_device or case.measurements.device)
-        if sampling.compile:
-            prior = prior.compiled()
+    if sampling.compile:
+        prior = _compiled(prior)
     if sampling.reference is not None:
         prior = _told(prior, case, sampling)
     guidance, stepper = METHODS[method].guidance, METHODS[method].stepper
@@ -275,6 +275,12 @@ def posterior(name: str, case: Case, prior: Prior, sampling: Sampling, init: Ten
         max_slices=sampling.max_slices,
         coupling="auto" if sampling.coupling == "auto" else None,
     )
+
+
+def _compiled(prior: Prior) -> Prior:
+    if not isinstance(prior, NetworkPrior):
+        raise ValueError(f"sampling.compile: {prior} has no network; expected the prior of a network")
+    return prior.compiled()
 
 
 def _from(start_sigma: float, schedule: presets.Schedule) -> presets.Schedule:

@@ -26,23 +26,25 @@ class Streams:
         monkeypatch.setattr(torch.cuda, "Stream", lambda device: self._stream(set()))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self._stream(self._current))
         monkeypatch.setattr(torch.cuda, "stream", self._inside)
+        monkeypatch.setattr("scoreinv.operators._ferry.page_locked", lambda x: torch.empty(x.shape, dtype=x.dtype))
         monkeypatch.setattr(torch.Tensor, "record_stream", lambda x, stream: self.read.append((x, stream.over)))
 
-    def queue(self, name, waits=False):
-        """Work on the current stream, for which the CPU may wait."""
+    def queue(self, name):
+        """Work on the current stream."""
         self.begun[name] = self._current | self._host
         self._current |= self.begun[name] | {name}
-        if waits:
-            self._host |= self._current
+
+    def do(self, name):
+        """Work of the CPU."""
+        self.begun[name] = set(self._host)
+        self._host.add(name)
 
     def _stream(self, over):
         def record_event():
             reached = set(over)
             return SimpleNamespace(reached=reached, synchronize=lambda: self._host.update(reached))
 
-        return SimpleNamespace(
-            over=over, record_event=record_event, wait_event=lambda event: over.update(event.reached)
-        )
+        return SimpleNamespace(over=over, record_event=record_event, wait_stream=lambda other: over.update(other.over))
 
     @contextmanager
     def _inside(self, stream):

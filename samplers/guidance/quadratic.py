@@ -98,8 +98,8 @@ class Quadratic:
         strength = torch.as_tensor(damping, dtype=b.real.dtype, device=b.device)
 
         def matrix(v: Tensor) -> Tensor:
-            out = torch.addcmul(self.curvature(v), strength, v)
-            return out if penalty is None else out + penalty(v)
+            out = self.curvature(v).addcmul_(strength, v)
+            return out if penalty is None else out.add_(penalty(v))
 
         if not isinstance(damping, Tensor) and damping == 0:
             return conjugate_gradients(matrix, b, self.ndim, iterations, tolerance)

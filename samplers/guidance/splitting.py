@@ -31,7 +31,7 @@ class Splitting:
 
     def solve(self, x: Tensor, data: Quadratic, damping: float | Tensor, iterations: int, tolerance: float) -> CGResult:
         """The step delta from x that minimises data, damping |delta|^2 / 2 and penalty together."""
-        b = data.pull + self.rho * self.D.adjoint(self.d - self.u - self.D.forward(x))
+        b = data.pull + self.rho * self.D.adjoint((self.d - self.u).sub_(self.D.forward(x)))
         return data.solve(b, damping, iterations, tolerance, lambda delta: self.rho * self.D.normal(delta))
 
     def moved(self, x: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

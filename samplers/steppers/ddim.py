@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from scoreinv.samplers.noise import Noise
 from scoreinv.samplers.state import State
 from scoreinv.samplers.steppers.base import Denoise, Stepper
@@ -40,5 +42,5 @@ class DDIM(Stepper):
         fresh = self.eta * sigma_next
         if self.split == "ddim":
             fresh *= (1 - (sigma_next / sigma) ** 2) ** 0.5
-        z = estimate.x0 + (sigma_next**2 - fresh**2) ** 0.5 * estimate.eps
-        return replace(state, z=z + fresh * noise() if fresh else z)
+        z = torch.add(estimate.x0, estimate.eps, alpha=(sigma_next**2 - fresh**2) ** 0.5)
+        return replace(state, z=z.add_(noise(), alpha=fresh) if fresh else z)

@@ -66,7 +66,7 @@ class Sampling(Section):
         1.0, ge=0, description="0 ignores the reference, 1 believes it, more exaggerates it"
     )
     compile: bool = Field(
-        False, description="the network, by torch: minutes at the first step, for long runs where it pays, as on GPUs"
+        False, description="the network, by torch: up to minutes at the first step, for long runs where that pays"
     )
     iterations: int | None = Field(
         None, ge=1, description="of conjugate gradients in DDS, at most, per step; None leaves the method's"

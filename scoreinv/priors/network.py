@@ -84,10 +84,10 @@ class NetworkPrior(Prior):
         return self
 
     def compiled(self) -> NetworkPrior:
-        """This prior with its network compiled by torch, where it is not differentiated.
+        """This prior with its network compiled by torch, where it is neither differentiated nor adapted.
 
-        Its answers change by rounding. The first call of every shape takes up to minutes; one more for another number
-        of slices, then any.
+        Its answers change by rounding. The first call takes up to minutes, and so does the first of a second number of
+        images; then any number goes.
         """
         prior = copy.copy(self)
         prior._compiled = torch.compile(self.network)

@@ -69,12 +69,12 @@ class SliceWise(Prior):
 
     def _by_chunks(self, function: Callable[..., Tensor], *volumes: Tensor) -> Tensor:
         """function(prior, *chunks) over chunks of slices (n, a, b) of volumes (*batch, z, y, x)."""
-        chunks = zip(
-            self._numbers(volumes[0]).split(self.max_slices),
-            *(self._flat(volume).split(self.max_slices) for volume in volumes),
-            strict=True,
-        )
-        return self._volume(torch.cat([function(self.prior.of_slices(n), *chunk) for n, *chunk in chunks]), volumes[0])
+        flat, numbers = [self._flat(volume) for volume in volumes], self._numbers(volumes[0])
+        out = torch.empty_like(flat[0], memory_format=torch.contiguous_format)
+        for begin in range(0, len(out), self.max_slices):
+            some = slice(begin, begin + self.max_slices)
+            out[some] = function(self.prior.of_slices(numbers[some]), *(slices[some] for slices in flat))
+        return self._volume(out, volumes[0])
 
     def _flat(self, volume: Tensor) -> Tensor:
         """All slices of (*batch, z, y, x), (n, a, b)."""

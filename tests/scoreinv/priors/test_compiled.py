@@ -8,7 +8,7 @@ from toys import unet
 
 from scoreinv.cases.ct import simulate
 from scoreinv.config.ct import CTSampling, Scan
-from scoreinv.priors import NetworkPrior, SliceWise
+from scoreinv.priors import GaussianPrior, NetworkPrior, SliceWise
 from scoreinv.run import posterior
 
 
@@ -49,6 +49,13 @@ def test_a_network_that_is_differentiated_is_not_compiled(calls):
     assert torch.equal(x0, wanted)
     for _ in range(2):  # more than once, as solvers ask
         assert torch.equal(vjp(v), wanted_vjp(v))
+
+
+def test_a_prior_without_a_network_cannot_be_compiled():
+    case = simulate(torch.zeros(2, 16, 16), (16.0, 16.0, 16.0), Scan(views=3))
+    prior = GaussianPrior(torch.zeros(16, 16), 1.0)
+    with pytest.raises(ValueError, match=r"sampling.compile: GaussianPrior.* has no network"):
+        posterior("dds", case, prior, CTSampling(compile=True, steps=1))
 
 
 @pytest.mark.parametrize("asked", [True, False])
