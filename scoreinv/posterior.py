@@ -61,7 +61,7 @@ class Posterior:
         except torch.OutOfMemoryError as error:
             raise torch.OutOfMemoryError(
                 f"the GPU is too small for images of shape {self.problem.operator.in_shape}; lower max_slices, the "
-                "slices in the network at once (8 by default), or leave the data on the CPU, if they are not there, and "
+                "slices in the network at once (8 by default), or leave the data on the CPU, if they are not, and "
                 f"move the prior alone, with backend='streamed' of CT and PET: {error}"
             ) from error
 
