@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import resource
+import sys
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -45,6 +48,16 @@ class PeakMemory:
         while not ended:
             ended = self._ended.wait(_INTERVAL)
             self._most = max(self._most, self._process.memory_info().rss)
+
+
+def most_held() -> int:
+    """Bytes of the host's memory that this process held at its peak."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage tells of the process that started this one, if that was larger
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return 1024 * int(line.split()[1])
+    # Of the systems without it, macOS counts in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _give_back() -> None:

@@ -7,8 +7,6 @@ of an iteration the first few. What stops early, such as conjugate gradients, ma
 from __future__ import annotations
 
 import inspect
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +18,7 @@ import torch
 from scoreinv.baselines.networks import load_network, reconstruct
 from scoreinv.cases import Case, load_case
 from scoreinv.config import BatchCase, RunSettings, hot_start
-from scoreinv.memory import MIB
+from scoreinv.memory import MIB, most_held
 from scoreinv.priors import Prior, load_prior
 from scoreinv.run import baseline, posterior
 from scoreinv.samplers import METHODS
@@ -110,12 +108,10 @@ def _tried(name: str, settings: RunSettings, scan: Case) -> Forecast:
             seconds[method] = _sampling(method, settings, scan, prior)
         else:
             seconds[method] = _iterating(method, scan, settings.options.get(method, {}))
-    # Linux counts in KiB, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     image = torch.zeros(scan.operator.in_shape, dtype=scan.operator.in_dtype)
     # Of the trial, and what it did not hold: samples, their stack, and the images of all methods.
     held = (2 * settings.sampling.samples + len(settings.methods)) * image.nbytes
-    return Forecast(name, seconds, peak + held, torch.cuda.max_memory_allocated() if on_gpu else None)
+    return Forecast(name, seconds, most_held() + held, torch.cuda.max_memory_allocated() if on_gpu else None)
 
 
 def _sampling(method: str, settings: RunSettings, scan: Case, prior: Prior) -> float:

@@ -24,10 +24,11 @@ RUNS = {
 # Each in a process of its own, whose memory and seconds are those of the run alone.
 SCRIPT = textwrap.dedent(
     """
-    import json, resource, sys, time
+    import json, sys
     from pathlib import Path
     from scoreinv.batch.forecast import forecast_run
     from scoreinv.config import load_run
+    from scoreinv.memory import most_held
     from scoreinv.run import run
     what, path, out, *overrides = sys.argv[1:]
     settings = load_run(path, overrides)
@@ -37,7 +38,7 @@ SCRIPT = textwrap.dedent(
     else:
         metrics = run(settings, Path(out), progress=False, say=lambda line: None, picture=False)
         seconds = sum(row["seconds"] for row in metrics.values())
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        memory = most_held()
     print(json.dumps([seconds, memory]))
     """
 )

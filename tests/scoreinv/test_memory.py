@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from scoreinv.memory import PeakMemory
+from scoreinv.memory import PeakMemory, most_held
 
 DPS = """
-import resource
 import numpy as np
 import torch
 from scoreinv import load_prior, solve
+from scoreinv.memory import most_held
 from scoreinv.operators import ConeBeamCT, ConeBeamGeometry, Gaussian, Volume
 
 volume = Volume((128, 128, 128), (3.0, 3.0, 3.0))
@@ -22,7 +22,7 @@ angles = np.linspace(0, 2 * np.pi, 8, endpoint=False)
 operator = ConeBeamCT(ConeBeamGeometry.circular(800, 1200, (128, 128), (4.5, 4.5), angles), volume)
 y = operator(torch.full(volume.shape, 0.02))
 solve(operator, y, load_prior("ct-128"), likelihood=Gaussian(0.05), method="dps", steps=1, progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+print(most_held() / 1e9)
 """
 
 
@@ -30,6 +30,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 def test_dps_of_a_large_volume_holds_the_activations_of_a_chunk_of_slices_at_a_time():
     ran = subprocess.run([sys.executable, "-c", DPS], check=True, capture_output=True, text=True)
     assert float(ran.stdout) < 4  # GB; the graph of all slices would take more than ten
+
+
+def test_the_peak_is_that_of_this_process_whatever_started_it():
+    held = np.ones(2**26)  # 512 MiB
+    told = "from scoreinv.memory import most_held; import numpy; x = numpy.ones(2**23); del x; print(most_held())"
+    ran = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    assert 2**26 < int(ran.stdout) < most_held() - held.nbytes // 2
 
 
 def test_what_was_held_in_between_is_found_though_it_is_gone_at_the_end():
