@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cache
 from types import TracebackType
 
 import torch
@@ -29,7 +30,8 @@ class Ferry:
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
-        self._going, self._coming = torch.cuda.Stream(self.device), torch.cuda.Stream(self.device)
+        index = torch.cuda.current_device() if self.device.index is None else self.device.index
+        self._going, self._coming = streams(index)
         self._computed: deque[torch.cuda.Event] = deque()
         self._due: tuple[torch.cuda.Event, Tensor, Tensor, Tensor] | None = None
 
@@ -71,6 +73,12 @@ class Ferry:
             self._due = None
             arrived.synchronize()
             into.copy_(locked)
+
+
+@cache
+def streams(index: int) -> tuple[torch.cuda.Stream, torch.cuda.Stream]:
+    """Of this GPU, there and back, made once: what memory a stream gives back, torch keeps for that stream."""
+    return torch.cuda.Stream(index), torch.cuda.Stream(index)
 
 
 def page_locked(like: Tensor) -> Tensor:

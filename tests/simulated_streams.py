@@ -23,7 +23,9 @@ class Streams:
         self.begun, self.read = {}, []
         self._host, self.computing = set(), set()
         self._current = self.computing
-        monkeypatch.setattr(torch.cuda, "Stream", lambda device: self._stream(set()))
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        going, coming = self._stream(set()), self._stream(set())
+        monkeypatch.setattr("scoreinv.operators._ferry.streams", lambda index: (going, coming))
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self._stream(self._current))
         monkeypatch.setattr(torch.cuda, "stream", self._inside)
         monkeypatch.setattr("scoreinv.operators._ferry.page_locked", lambda x: torch.empty(x.shape, dtype=x.dtype))
