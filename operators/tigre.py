@@ -95,7 +95,8 @@ def from_tigre(geo: Any, angles: ArrayLike) -> tuple[ConeBeamGeometry, Volume]:
         angles: (views,), or (views, 3) Euler angles about z, y, z; rad.
 
     Raises:
-        ValueError: for a parallel beam, missing attributes, sizes that disagree, or arrays of another shape.
+        ValueError: for a parallel beam, missing attributes, sizes that disagree, a detector before the axis, or arrays
+            of another shape.
     """
     missing = [name for name in _MANDATORY if not hasattr(geo, name)]
     if missing:
@@ -117,6 +118,10 @@ def from_tigre(geo: Any, angles: ArrayLike) -> tuple[ConeBeamGeometry, Volume]:
     shift, off, tilt = (
         _each_view(geo, name, views, (n,)) for name, n in (("offDetector", 2), ("offOrigin", 3), ("rotDetector", 3))
     )
+    if not (far > distance).all() or not (distance > 0).all():
+        raise ValueError(
+            f"from_tigre: DSO is {geo.DSO} and DSD {geo.DSD} mm, expected the detector beyond the axis, 0 < DSO < DSD"
+        )
     zero = np.zeros(views)
     turn, panels = _rotation("ZYZ", euler), _rotation("ZYX", tilt[:, ::-1])
     aside = correction[:, None] * np.stack([-np.sin(euler[:, 0]), np.cos(euler[:, 0]), zero], -1)

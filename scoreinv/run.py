@@ -80,7 +80,7 @@ def run(
     if prior is None and any(hot_start(method)[1] in METHODS for method in settings.methods):
         prior = load_prior(settings.sampling.prior)
     networks = _networks(settings, case)
-    _check_programs(settings)
+    check_programs(settings)
     out.mkdir(parents=True, exist_ok=True)
     remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
@@ -176,7 +176,7 @@ def _networks(settings: RunSettings, case: Case) -> dict[str, LearnedNetwork]:
     return networks
 
 
-def _check_programs(settings: RunSettings) -> None:
+def check_programs(settings: RunSettings) -> None:
     """Refuse the run for a method whose program is not here, before another one computes."""
     for method in settings.methods:
         if method.startswith("tigre_"):

@@ -75,6 +75,8 @@ def table(forecasts: Sequence[Forecast]) -> str:
     ]
     for forecast in forecasts:
         seconds, memory = f"{sum(forecast.seconds.values()):.1f}", f"{forecast.memory / MIB:.0f}"
+        if forecast.reason is not None:
+            seconds, memory = "-", "-"
         there = f" {(forecast.gpu_memory or 0) / MIB:>7.0f} |" if on_gpu else ""
         methods = ", ".join(f"{method} {spent:.1f} s" for method, spent in forecast.seconds.items())
         lines.append(f"| {forecast.name:{width}} | {seconds:>7} | {memory:>6} |{there} {forecast.reason or methods} |")

@@ -7,7 +7,7 @@ import torch
 from scoreinv.cases import ct, mri, pet
 from scoreinv.cases.case import Case
 from scoreinv.config import CTSettings, MRISettings, PETSettings, RunSettings
-from scoreinv.operators import PET, ConeBeamCT, LinearOperator, ParallelBeamCT
+from scoreinv.operators import PET, ConeBeamCT, ConeBeamGeometry, LinearOperator, ParallelBeamCT, Volume
 from scoreinv.operators._devices import on_gpu
 
 
@@ -21,17 +21,27 @@ def load_case(settings: RunSettings) -> Case:
         ValueError: if there is no such device, no GPU for a backend that needs one, or what the settings name cannot be
             what they say.
     """
+    check_place(settings)
     device = torch.device(settings.device)
-    if device.type == "cuda":
-        _take(device)
-        if isinstance(settings, CTSettings | PETSettings) and settings.backend == "auto":
-            on_gpu("device", device)
     case = _load(settings)
     if isinstance(settings, CTSettings | PETSettings) and settings.backend != "auto":
         case = replace(case, operator=_by(settings.backend, case.operator))
         if case.operator.device is not None and device.type != case.operator.device.type:
             return replace(case, prior_device=device)
     return case.to(device)
+
+
+def check_place(settings: RunSettings) -> None:
+    """Raise as `load_case` does for a device or a backend that is not here, before anything is read."""
+    device = torch.device(settings.device)
+    auto = isinstance(settings, CTSettings | PETSettings) and settings.backend == "auto"
+    if device.type == "cuda":
+        _take(device)
+        if auto:
+            on_gpu("device", device)
+    if isinstance(settings, CTSettings | PETSettings) and not auto:
+        geometry = ConeBeamGeometry.circular(2.0, 3.0, (1, 1), (1.0, 1.0), [0.0])
+        _by(settings.backend, ConeBeamCT(geometry, Volume((1, 1, 1), (1.0, 1.0, 1.0))))
 
 
 def _by(backend: str, operator: LinearOperator) -> LinearOperator:
@@ -66,4 +76,4 @@ def _load(settings: RunSettings) -> Case:
     raise TypeError(f"load_case: settings are {type(settings).__name__}, expected those of a modality")
 
 
-__all__ = ["Case", "load_case"]
+__all__ = ["Case", "check_place", "load_case"]

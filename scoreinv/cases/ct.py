@@ -29,6 +29,7 @@ from scoreinv.training.preparation import AIR
 from scoreinv.training.resampling import resampled
 
 log = logging.getLogger("scoreinv")
+OPAQUE = 15.0  # line integral that leaves one photon in millions
 SOFT = (-150.0, 200.0)  # HU, tissue that lesions are put into
 CTOperator = ConeBeamCT | ParallelBeamCT
 Geometry = ConeBeamGeometry | ParallelBeamGeometry
@@ -120,6 +121,12 @@ def _measured(settings: CTSettings) -> Case:
         beside = source.geometry
         projections = read_projections(source.projections) if beside is None else read_rtk(source.projections, beside)
     geometry, lines, likelihood = _prepared(projections, source.bin)
+    middle = float(lines.median())
+    if middle > OPAQUE:
+        raise ValueError(
+            f"{source.data_exchange or source.projections}: half of the line integrals are above {middle:.4g}, "
+            f"expected up to some {OPAQUE:g}; of counts take -log(counts / counts without an object)"
+        )
     volume = _grid(geometry, settings.grid)
     reference = None if source.every == 1 else baselines.fdk(_operator(geometry, volume), lines)
     part = lines[:: source.every].contiguous()

@@ -45,7 +45,10 @@ class Input(Section):
         if stack and self.geometry is None:
             raise ValueError(f"projections is {self.projections}, an MHA stack without a geometry; give RTK's XML file")
         if self.geometry is not None and not stack:
-            raise ValueError("geometry has no effect: it is that of an MHA stack of projections; remove it")
+            raise ValueError(
+                f"geometry is {self.geometry} and projections {self.projections}; expected the MHA stack (.mha) that "
+                "the geometry is of, or no geometry beside other input"
+            )
         return self
 
 

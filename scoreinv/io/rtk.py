@@ -86,11 +86,13 @@ def write_rtk_geometry(path: str | Path, geometry: ConeBeamGeometry) -> None:
 
     Raises:
         FileNotFoundError: if the folder does not exist.
+        TypeError: for parallel beams.
         ValueError: for another suffix, or a view that RTK cannot express: pixels that are not rectangles or of another
             size than in the first view, or a source within the plane of the detector.
     """
+    scan = _cone(geometry, "write_rtk_geometry")
     with atomic_path(check_suffix(path, (".xml",), "a geometry of RTK")) as temporary:
-        temporary.write_text(_text(_numbers(geometry)))
+        temporary.write_text(_text(_numbers(scan)))
 
 
 def read_rtk(stack: str | Path, geometry: str | Path) -> Projections:
@@ -135,9 +137,9 @@ def write_rtk(projections: Projections, stack: str | Path, geometry: str | Path)
         TypeError: for parallel beams.
         ValueError: as `write_rtk_geometry`.
     """
-    scan = projections.geometry
-    if not isinstance(scan, ConeBeamGeometry):
-        raise TypeError(f"write_rtk: geometry is {type(scan).__name__}, expected ConeBeamGeometry")
+    if not isinstance(projections, Projections):
+        raise TypeError(f"write_rtk: projections are {type(projections).__name__}, expected io.Projections")
+    scan = _cone(projections.geometry, "write_rtk")
     check_suffix(stack, (".mha",), "a stack of projections")
     check_suffix(geometry, (".xml",), "a geometry of RTK")
     text = _text(_numbers(scan))
@@ -147,6 +149,12 @@ def write_rtk(projections: Projections, stack: str | Path, geometry: str | Path)
     with atomic_pair(geometry, stack) as (header, values):
         header.write_text(text)
         write_metaimage(values, Image(projections.line_integrals(), (1.0, size_v, size_u), first))
+
+
+def _cone(geometry: object, name: str) -> ConeBeamGeometry:
+    if not isinstance(geometry, ConeBeamGeometry):
+        raise TypeError(f"{name}: geometry is {type(geometry).__name__}, expected ConeBeamGeometry")
+    return geometry
 
 
 def _geometry(parameters: Numbers, shape: tuple[int, int], steps: Numbers, middle: Numbers) -> ConeBeamGeometry:

@@ -221,6 +221,11 @@ class TestRefusals:
         with pytest.raises(ValueError, match="mode is 'parallel', expected 'cone'"):
             from_tigre(plain(mode="parallel"), ANGLES)
 
+    def test_a_detector_before_the_axis(self):
+        for wrong in ({"DSD": 700, "DSO": 800}, {"DSO": -1000}):
+            with pytest.raises(ValueError, match="expected the detector beyond the axis, 0 < DSO < DSD"):
+                from_tigre(plain(**wrong), ANGLES)
+
     def test_attributes_that_disagree(self):
         with pytest.raises(ValueError, match=r"nVoxel \* dVoxel is"):
             from_tigre(plain(sVoxel=np.array([8, 5, 4])), ANGLES)

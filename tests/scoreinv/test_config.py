@@ -208,7 +208,7 @@ def test_two_inputs_are_refused():
 def test_a_stack_of_projections_and_its_geometry_come_together():
     assert "stack.mha, an MHA stack without a geometry" in problem({"input": {"projections": "stack.mha"}})
     for source in ({}, {"projections": "scan.h5"}):
-        assert "geometry has no effect" in problem({"input": source | {"geometry": "geometry.xml"}})
+        assert "expected the MHA stack (.mha)" in problem({"input": source | {"geometry": "geometry.xml"}})
     settings = resolve(CTSettings, {"input": {"projections": "stack.mha", "geometry": "geometry.xml"}})
     assert settings.input.geometry == Path("geometry.xml")
 

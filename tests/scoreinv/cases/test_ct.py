@@ -91,6 +91,13 @@ class TestInput:
         x = torch.rand(ours.operator.in_shape)
         torch.testing.assert_close(rtks.operator(x), ours.operator(x))
 
+    def test_counts_are_not_taken_for_line_integrals(self, tmp_path):
+        geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 6.0), np.linspace(0, 6, 12))
+        write_projections(tmp_path / "scan.h5", Projections(1e5 * torch.rand(geometry.shape), geometry))
+        settings = resolve(CTSettings, {"input": {"projections": str(tmp_path / "scan.h5")}})
+        with pytest.raises(ValueError, match=r"scan\.h5: half of the line integrals are above .*; of counts take -log"):
+            load_case(settings)
+
     def test_all_measured_views_leave_no_reference(self, tmp_path):
         geometry = ConeBeamGeometry.circular(300, 450, (4, 24), (6.0, 6.0), np.linspace(0, 6, 12))
         write_projections(tmp_path / "scan.h5", Projections(torch.rand(geometry.shape), geometry))

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 import toy_tigre
+from simulated_streams import Streams
 
 from scoreinv.cases import load_case
 from scoreinv.config import CTSettings, MRISettings, PETSettings, resolve
@@ -22,6 +23,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("scoreinv.operators._devices._has_compiler", lambda: True)
     monkeypatch.setattr("scoreinv.operators.streamed.GPU", "cpu")
+    Streams(monkeypatch)
 
 
 def loaded(kind, tree, *overrides):

@@ -228,4 +228,8 @@ class TestRefusals:
         parallel = ParallelBeamGeometry.circular(SHAPE, PIXEL, [0.0, 1.0])
         with pytest.raises(TypeError, match="is ParallelBeamGeometry, expected ConeBeamGeometry"):
             write_rtk(Projections(torch.zeros(parallel.shape), parallel), *files)
+        with pytest.raises(TypeError, match="write_rtk_geometry: geometry is ParallelBeamGeometry, expected Cone"):
+            write_rtk_geometry(files[1], parallel)
+        with pytest.raises(TypeError, match=r"projections are tuple, expected io\.Projections"):
+            write_rtk((torch.zeros(scan.shape), scan), *files)
         assert not any(tmp_path.iterdir())
