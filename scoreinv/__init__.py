@@ -1,6 +1,6 @@
 """scoreinv: any operator, any noise model, any diffusion prior, one loop."""
 
-import scoreinv._openmp  # noqa: F401
+import scoreinv._openmp  # noqa: F401  (before torch)
 from scoreinv._version import __version__
 from scoreinv.priors.storage import load_prior
 from scoreinv.result import Reconstruction

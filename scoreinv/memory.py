@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 import threading
 from pathlib import Path
@@ -56,6 +55,8 @@ def most_held() -> int:
     if status.exists():  # getrusage tells of the process that started this one, if that was larger
         [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
         return 1024 * int(line.split()[1])
+    import resource  # of Unix alone
+
     # Of the systems without it, macOS counts in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

@@ -29,7 +29,7 @@ from scoreinv.training.preparation import AIR
 from scoreinv.training.resampling import resampled
 
 log = logging.getLogger("scoreinv")
-OPAQUE = 15.0  # line integral that leaves one photon in millions
+OPAQUE = 15.0  # line integral through which three photons in ten million pass
 SOFT = (-150.0, 200.0)  # HU, tissue that lesions are put into
 CTOperator = ConeBeamCT | ParallelBeamCT
 Geometry = ConeBeamGeometry | ParallelBeamGeometry
