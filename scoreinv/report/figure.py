@@ -49,7 +49,8 @@ def figure(
     ]
     width = 2.6
     height = sum(heights) * width / shape[2]
-    fig = Figure(figsize=(width * len(shown), height + 0.5))
+    whole = height + 0.5 + 0.2  # with titles and caption
+    fig = Figure(figsize=(width * len(shown), whole))
     axes = fig.subplots(len(heights), len(shown), squeeze=False, gridspec_kw={"height_ratios": heights})
     for column, (name, image) in enumerate(shown.items()):
         error = None if reference is None else image - shown["reference"]
@@ -69,16 +70,10 @@ def figure(
             ax.clear()
             ax.set_axis_off()
             ax.set_aspect("auto")
-            ax.text(
-                0.98,
-                0.5,
-                f"error, to\n±{scale.error:.3g} {scale.unit}",
-                ha="right",
-                va="center",
-                transform=ax.transAxes,
-                fontsize=8,
-            )
-    fig.subplots_adjust(left=0.005, right=0.995, bottom=0.005, top=1 - 0.35 / (height + 0.5), wspace=0.02, hspace=0.03)
+            ax.text(0.98, 0.5, "error", ha="right", va="center", transform=ax.transAxes, fontsize=8)
+    fig.text(0.005, 0.05 / whole, _caption(scale, reference is not None), fontsize=8)
+    edges = {"left": 0.005, "right": 0.995, "bottom": 0.2 / whole, "top": 1 - 0.35 / whole}
+    fig.subplots_adjust(**edges, wspace=0.02, hspace=0.03)
     with atomic_path(path) as temporary:
         fig.savefig(temporary, dpi=110)
 
@@ -106,6 +101,18 @@ def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
         ]
         lines.append(f"| {method:{width}} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _caption(scale: Scale, with_error: bool) -> str:
+    """What the colours mean."""
+    low, high = scale.window
+    order = "white to black" if scale.colours.endswith("_r") else "black to white"
+    images = f"{order}: {low:.4g} to {high:.4g} {scale.unit}"
+    return (
+        f"{images}; blue to red: errors from -{scale.error:.4g} to {scale.error:.4g} {scale.unit}"
+        if with_error
+        else images
+    )
 
 
 def _planes(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> list[tuple[int, int, float]]:

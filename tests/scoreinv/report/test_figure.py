@@ -2,7 +2,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from scoreinv.metrics import HOUNSFIELD
+from scoreinv.metrics import HOUNSFIELD, activities
 from scoreinv.report import figure, table
 
 
@@ -33,6 +33,18 @@ def test_figure_is_a_picture(tmp_path, compared, spacing):
     assert pixels.shape[0] > 50
     assert float(pixels[..., :3].std()) > 0.05
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_figure_says_what_its_colours_mean(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("matplotlib.figure.Figure.text", lambda self, x, y, text, **how: said.append(text))
+    image = torch.rand(2, 8, 8)
+    figure(tmp_path / "ct.png", {"fdk": image}, image, (1.0, 1.0, 1.0), HOUNSFIELD)
+    figure(tmp_path / "pet.png", {"osem": torch.ones(2, 8, 8)}, None, (1.0, 1.0, 1.0), activities(torch.ones(2, 8, 8)))
+    assert said == [
+        "black to white: -1000 to 1000 HU; blue to red: errors from -400 to 400 HU",
+        "white to black: 0 to 1 of the image",
+    ]
 
 
 def test_failing_figure_leaves_no_file_and_nothing_open(tmp_path):
