@@ -85,7 +85,8 @@ def import_tigre(name: str, instead: str) -> Any:
         from tigre.utilities.gpu import getGpuNames
     except ImportError as error:
         raise ImportError(
-            f"{name} needs TIGRE, built from https://github.com/CERN/TIGRE (PyPI's tigre is another package): {error}"
+            f"{name} needs TIGRE, built from https://github.com/CERN/TIGRE (PyPI's tigre is another package): "
+            f"{error}; {instead} needs nothing more"
         ) from error
     if not getGpuNames():
         raise RuntimeError(f"{name} needs an NVIDIA GPU, and TIGRE finds none; {instead} runs on the CPU")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -109,7 +110,7 @@ class RunSettings(Section):
 
     modality: str
     name: Name = "run"
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="that computes: cpu, cuda, cuda:1")
+    device: str = Field("cpu", description="that computes: cpu, cuda, cuda:1")
     networks: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], str] = Field(
         {}, description="learned methods: what `methods` calls them, and bundled name or folder of `scoreinv train`"
     )
@@ -118,6 +119,13 @@ class RunSettings(Section):
         {}, description="of classical methods, where their defaults will not do, such as osem: {iterations: 2}"
     )
     sampling: Sampling
+
+    @field_validator("device")
+    @classmethod
+    def _is_device(cls, device: str) -> str:
+        if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+            raise ValueError("no such device; expected cpu, cuda, or cuda:1 and the like of several GPUs")
+        return device
 
     @field_validator("networks")
     @classmethod

@@ -133,7 +133,7 @@ def test_unusable_set_is_one_line(override, message):
         ({"options": {"sart": {"iterations": 2.5}}}, ("options", "sart.iterations: ", "integer", "got 2.5")),
         ({"options": {"sart": {"nonnegative": "perhaps"}}}, ("options", "sart.nonnegative: ", "boolean")),
         ({"methods": ["fdk"], "options": {"fdk": {"filter": "box"}}}, ("options", "fdk.filter: ", "'ramp'")),
-        ({"device": "gpu"}, ("device", "pattern", "got 'gpu'")),
+        ({"device": "gpu"}, ("device: no such device; expected cpu, cuda, or", "got 'gpu'")),
         ({"networks": {"fdk": "x"}}, ("networks", "'fdk' is the name of a method")),
         ({"networks": {"../fdk": "x"}}, ("networks", "should match pattern")),
         ({"input": {"phantom": {"shape": [1, 2]}}}, ("input.phantom.shape.2", "required")),
