@@ -96,9 +96,7 @@ class TVz(LinearCoupling):
         return FiniteDifference(shape, self.axis, dtype)
 
     def shrink(self, d: Tensor, threshold: float) -> Tensor:
-        if d.is_complex():
-            return torch.sgn(d) * (d.abs() - threshold).clamp(min=0)
-        return torch.nn.functional.softshrink(d, threshold)
+        return torch.sgn(d) * (d.abs() - threshold).clamp(min=0)
 
     def prox(self, x: Tensor, threshold: float, ndim: int, iterations: int = 20) -> Tensor:
         """By projected gradient on the dual (Chambolle 2004), whose step 1/4 = 1/||D||^2 is safe."""

@@ -25,7 +25,6 @@ from scoreinv.cases import Case, load_case
 from scoreinv.config import RunSettings, Sampling, dump_settings, hot_start, read_tree
 from scoreinv.config.sampling import NAME
 from scoreinv.memory import PeakMemory
-from scoreinv.operators.tigre_projector import import_tigre
 from scoreinv.posterior import Posterior
 from scoreinv.priors import NetworkPrior, PerpendicularPlanes, Prior, load_prior
 from scoreinv.priors.storage import prior_folder
@@ -80,7 +79,6 @@ def run(
     if prior is None and any(hot_start(method)[1] in METHODS for method in settings.methods):
         prior = load_prior(settings.sampling.prior)
     networks = _networks(settings, case)
-    check_programs(settings)
     out.mkdir(parents=True, exist_ok=True)
     remove_earlier(out)
     with atomic_path(out / "config.yaml") as temporary:
@@ -174,16 +172,6 @@ def _networks(settings: RunSettings, case: Case) -> dict[str, LearnedNetwork]:
         except TypeError as error:
             raise ValueError(f"networks.{name}: {error}") from None
     return networks
-
-
-def check_programs(settings: RunSettings) -> None:
-    """Refuse the run for a method whose program is not here, before another one computes."""
-    for method in settings.methods:
-        if method.startswith("tigre_"):
-            try:
-                import_tigre(f"methods: {method}", "fdk, sart or asd_pocs")
-            except RuntimeError as error:
-                raise ValueError(str(error)) from None
 
 
 def remove_earlier(out: Path) -> None:

@@ -77,18 +77,18 @@ class DDS(Guidance):
         else:
             x0 = self.adapt.denoise(z, sigma, problem, history, noise, damping, self.iterations)
         data, tuned = self._tuned(Quadratic.at(x0, problem), damping, history, noise)
-        if not isinstance(problem.coupling, LinearCoupling):
+        coupling = problem.coupling
+        splitting = _splitting(x0, problem, coupling, tuned, history) if isinstance(coupling, LinearCoupling) else None
+        if splitting is None:
             solution = data.solve(data.pull, tuned, self.iterations, self.tolerance)
-            x = x0 + solution.x
         else:
-            splitting = _splitting(x0, problem, problem.coupling, tuned, history)
             solution = splitting.solve(x0, data, tuned, self.iterations, self.tolerance)
-            x = x0 + solution.x
-            # One ADMM iteration a level: a second look at it, as Heun takes, finds the splitting as the first left it.
-            if history.get("coupled at") != sigma:
-                threshold = problem.coupling.strength * (r if self.gamma is None else problem.prior.data_std)
-                history["coupling"] = splitting.moved(x, threshold)
-                history["coupled at"] = sigma
+        x = x0 + solution.x
+        # One ADMM iteration a level: a second look at it, as Heun takes, finds the splitting as the first left it.
+        if splitting is not None and history.get("coupled at") != sigma:
+            threshold = splitting.coupling.strength * (r if self.gamma is None else problem.prior.data_std)
+            history["coupling"] = splitting.moved(x, threshold)
+            history["coupled at"] = sigma
         eps = torch.sub(z, x0 if self.keep_noise else x).div_(sigma)
         return Estimate(x, eps, x0, data.misfit, solution.iterations)
 

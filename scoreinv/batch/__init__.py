@@ -17,10 +17,9 @@ from scoreinv.batch.progress import Progress
 from scoreinv.batch.share import Share, gathered, rank
 from scoreinv.batch.summary import means_table, table, write_summary
 from scoreinv.batch.termination import Termination
-from scoreinv.cases import check_place
+from scoreinv.cases import check_here
 from scoreinv.config import BatchCase, BatchSettings, dump_settings
 from scoreinv.io import atomic_path
-from scoreinv.run import check_programs
 
 __all__ = ["Outcome", "Share", "batch", "finished", "work"]
 
@@ -54,8 +53,7 @@ def batch(
     own = part.take(shard.take(cases))
     if settings.engine == "local":  # workers elsewhere know what they have
         for case in own:
-            check_place(case.settings)
-            check_programs(case.settings)
+            check_here(case.settings)
     out.mkdir(parents=True, exist_ok=True)
     with in_turn(out), atomic_path(out / "config.yaml") as temporary:
         temporary.write_text(dump_settings(settings))

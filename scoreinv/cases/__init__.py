@@ -9,6 +9,7 @@ from scoreinv.cases.case import Case
 from scoreinv.config import CTSettings, MRISettings, PETSettings, RunSettings
 from scoreinv.operators import PET, ConeBeamCT, ConeBeamGeometry, LinearOperator, ParallelBeamCT, Volume
 from scoreinv.operators._devices import on_gpu
+from scoreinv.operators.tigre_projector import import_tigre
 
 
 def load_case(settings: RunSettings) -> Case:
@@ -17,31 +18,41 @@ def load_case(settings: RunSettings) -> Case:
     Data of a backend that takes those of the CPU alone stay there, and the prior alone goes to a GPU.
 
     Raises:
-        ImportError: if that is a GPU, and numba-cuda is missing, or for a backend that is not installed.
-        ValueError: if there is no such device, no GPU for a backend that needs one, or what the settings name cannot be
-            what they say.
+        ImportError: if that is a GPU, and numba-cuda is missing, or for a backend or a method's program that is not
+            installed.
+        ValueError: if there is no such device, no GPU for a backend or a method that needs one, or what the settings
+            name cannot be what they say.
     """
-    check_place(settings)
-    device = torch.device(settings.device)
-    case = _load(settings)
-    if isinstance(settings, CTSettings | PETSettings) and settings.backend != "auto":
-        case = replace(case, operator=_by(settings.backend, case.operator))
+    check_here(settings)
+    device, backend, case = torch.device(settings.device), _backend(settings), _load(settings)
+    if backend is not None and backend != "auto":
+        case = replace(case, operator=_by(backend, case.operator))
         if case.operator.device is not None and device.type != case.operator.device.type:
             return replace(case, prior_device=device)
     return case.to(device)
 
 
-def check_place(settings: RunSettings) -> None:
-    """Raise as `load_case` does for a device or a backend that is not here, before anything is read."""
-    device = torch.device(settings.device)
-    auto = isinstance(settings, CTSettings | PETSettings) and settings.backend == "auto"
+def check_here(settings: RunSettings) -> None:
+    """Raise as `load_case` does for a device, a backend or a method's program that is not here; nothing is read."""
+    device, backend = torch.device(settings.device), _backend(settings)
     if device.type == "cuda":
         _take(device)
-        if auto:
+        if backend == "auto":
             on_gpu("device", device)
-    if isinstance(settings, CTSettings | PETSettings) and not auto:
+    if backend is not None and backend != "auto":
         geometry = ConeBeamGeometry.circular(2.0, 3.0, (1, 1), (1.0, 1.0), [0.0])
-        _by(settings.backend, ConeBeamCT(geometry, Volume((1, 1, 1), (1.0, 1.0, 1.0))))
+        _by(backend, ConeBeamCT(geometry, Volume((1, 1, 1), (1.0, 1.0, 1.0))))
+    for method in settings.methods:
+        if method.startswith("tigre_"):
+            try:
+                import_tigre(f"methods: {method}", "fdk, sart or asd_pocs")
+            except RuntimeError as error:
+                raise ValueError(str(error)) from None
+
+
+def _backend(settings: RunSettings) -> str | None:
+    """Of line integrals; None where there are none."""
+    return settings.backend if isinstance(settings, CTSettings | PETSettings) else None
 
 
 def _by(backend: str, operator: LinearOperator) -> LinearOperator:
@@ -76,4 +87,4 @@ def _load(settings: RunSettings) -> Case:
     raise TypeError(f"load_case: settings are {type(settings).__name__}, expected those of a modality")
 
 
-__all__ = ["Case", "check_place", "load_case"]
+__all__ = ["Case", "check_here", "load_case"]
